@@ -1,0 +1,61 @@
+//go:build e2e
+
+package audio
+
+import (
+	"math"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+func tone(t *testing.T, rate int, seconds float64, hertz ...float64) *Recording {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "tone.wav")
+	if err := WriteTone(path, rate, seconds, 0.5, hertz...); err != nil {
+		t.Fatal(err)
+	}
+	r, err := ReadWAV(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestToneIsFoundInItsOwnChannelOnly(t *testing.T) {
+	r := tone(t, 48000, 2, 440, 1000)
+	if got := r.Find(0, 440); got.Pure < 1900*time.Millisecond || math.Abs(got.Level+6) > 0.1 || got.Gap != 0 {
+		t.Errorf("left: %v", got)
+	}
+	if got := r.Find(0, 1000); got.Pure != 0 {
+		t.Errorf("the right channel's tone in the left: %v", got)
+	}
+	if got := r.Find(1, 1000); got.Pure < 1900*time.Millisecond {
+		t.Errorf("right: %v", got)
+	}
+}
+
+func TestHoleIsAGap(t *testing.T) {
+	r := tone(t, 8000, 2, 440)
+	clear(r.Channels[0][8000:9000])
+	if got := r.Find(0, 440); got.Gap < 80*time.Millisecond || got.Gap > 160*time.Millisecond {
+		t.Errorf("a hole of 125 ms: %v", got)
+	}
+}
+
+func TestMixtureIsNotPure(t *testing.T) {
+	r, other := tone(t, 8000, 1, 440), tone(t, 8000, 1, 1000)
+	for i, x := range other.Channels[0] {
+		r.Channels[0][i] += x
+	}
+	if got := r.Find(0, 440); got.Pure != 0 {
+		t.Errorf("two tones at once: %v", got)
+	}
+}
+
+func TestSilenceHasNoTone(t *testing.T) {
+	r := &Recording{Rate: 8000, Channels: [][]float64{make([]float64, 8000)}}
+	if got := r.Find(0, 440); got.Pure != 0 {
+		t.Errorf("silence: %v", got)
+	}
+}
