@@ -102,7 +102,7 @@ type Log struct {
 const LevelTrace = slog.LevelDebug - 4
 
 // SecretName is the name of the key file in the data folder.
-const SecretName = "secret"
+const SecretName = "secret.key"
 
 // Default is the configuration of a service that was told nothing.
 func Default() Config {

@@ -88,7 +88,7 @@ func TestParse(t *testing.T) {
 		{"an empty file is the defaults", "", with(func(*Config) {})},
 		{"a file of comments is the defaults", "# nothing\n", with(func(*Config) {})},
 		{"a section without values is the defaults", "sip:\nlog:\n", with(func(*Config) {})},
-		{"the key lies in the data folder", "data: /srv/x", with(func(c *Config) { c.Data, c.SecretFile = "/srv/x", "/srv/x/secret" })},
+		{"the key lies in the data folder", "data: /srv/x", with(func(c *Config) { c.Data, c.SecretFile = "/srv/x", "/srv/x/secret.key" })},
 		{"or where the file says", "secret_file: /srv/key", with(func(c *Config) { c.SecretFile = "/srv/key" })},
 		{"a list may be a lone value", "sip: {udp: '127.0.0.1:0'}", with(func(c *Config) { c.SIP.UDP = addrs("127.0.0.1:0") })},
 		{"a port alone is both families", "sip: {udp: ':5080'}", with(func(c *Config) { c.SIP.UDP = addrs("0.0.0.0:5080", "[::]:5080") })},
@@ -197,7 +197,7 @@ func TestLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Data != "/srv/b" || c.SecretFile != "/srv/b/secret" {
+	if c.Data != "/srv/b" || c.SecretFile != "/srv/b/secret.key" {
 		t.Errorf("--data does not beat the file: %q, %q", c.Data, c.SecretFile)
 	}
 	if c, err = Load("", ""); err != nil || c.Data != "./data" {
