@@ -60,7 +60,7 @@ func (k *kamailio) start(ctx context.Context, accounts int) (*server, error) {
 	for _, d := range k.defines {
 		args = append(args, "-A", d)
 	}
-	s, err := start(k.name(), k.core, nil, "kamailio", args...)
+	s, err := start(k.name(), dir, k.core, nil, "kamailio", args...)
 	if err != nil {
 		return nil, err
 	}

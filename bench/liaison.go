@@ -58,7 +58,7 @@ func (k *liaison) version() string {
 func (k *liaison) config() (string, error) {
 	name := filepath.Join(k.dir, "liaison.yaml")
 	text := "sip:\n  udp: [\"127.0.0.1:0\"]\n  tcp: []\n" +
-		"web:\n  listen: \"127.0.0.1:0\"\n" +
+		"web:\n  listen: [\"127.0.0.1:0\"]\n" +
 		"media:\n  policy: direct\n" +
 		"limits:\n  trusted: [127.0.0.1/32]\n" + k.extra
 	return name, os.WriteFile(name, []byte(text), 0o600)
@@ -112,7 +112,7 @@ func (k *liaison) start(ctx context.Context, accounts int) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := start(k.name(), k.core, in, k.binary, "--config", config, "--data", data, "serve")
+	s, err := start(k.name(), k.dir, k.core, in, k.binary, "--config", config, "--data", data, "serve")
 	in.Close()
 	if err != nil {
 		out.Close()
@@ -152,7 +152,7 @@ func awaitReady(ctx context.Context, s *server, out *os.File) (netip.AddrPort, e
 	case <-ctx.Done():
 		return netip.AddrPort{}, ctx.Err()
 	case <-time.After(60 * time.Second):
-		return netip.AddrPort{}, fmt.Errorf("%s is not ready after 60 s; it said:\n%s", s.name, bytes.TrimSpace(s.said.b))
+		return netip.AddrPort{}, fmt.Errorf("%s is not ready after 60 s; it said:\n%s", s.name, s.words())
 	}
 }
 

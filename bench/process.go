@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"net/netip"
 	"os"
@@ -24,27 +23,25 @@ type server struct {
 	name string
 	addr netip.AddrPort
 	cmd  *exec.Cmd
-	said *tail
+	said string // the file of its stderr
 	gone chan struct{} // closed when the process has ended
-}
-
-// tail keeps the end of what a server says on stderr, for when it fails.
-type tail struct{ b []byte }
-
-func (t *tail) Write(p []byte) (int, error) {
-	t.b = append(t.b, p...)
-	if len(t.b) > 8192 {
-		t.b = append(t.b[:0], t.b[len(t.b)-4096:]...)
-	}
-	return len(p), nil
 }
 
 // start runs a command on one core. The server ends with the benchmark, even
 // if that is killed.
-func start(name string, core int, stdout io.Writer, command string, args ...string) (*server, error) {
-	s := &server{name: name, said: &tail{}, gone: make(chan struct{})}
+func start(name, dir string, core int, stdout *os.File, command string, args ...string) (*server, error) {
+	// A file: reading a pipe would be the generator's work.
+	stderr, err := os.CreateTemp(dir, name+"-stderr")
+	if err != nil {
+		return nil, err
+	}
+	defer stderr.Close()
+	s := &server{name: name, said: stderr.Name(), gone: make(chan struct{})}
 	s.cmd = exec.Command("taskset", append([]string{"--cpu-list", strconv.Itoa(core), command}, args...)...)
-	s.cmd.Stdout, s.cmd.Stderr = stdout, s.said
+	s.cmd.Stderr = stderr
+	if stdout != nil {
+		s.cmd.Stdout = stdout
+	}
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	if err := s.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
@@ -71,8 +68,15 @@ func (s *server) stop() error {
 }
 
 // died gives the error for a server that has ended by itself.
-func (s *server) died() error {
-	return fmt.Errorf("%s ended; it said:\n%s", s.name, bytes.TrimSpace(s.said.b))
+func (s *server) died() error { return fmt.Errorf("%s ended; it said:\n%s", s.name, s.words()) }
+
+// words are the last that the server said on stderr.
+func (s *server) words() string {
+	b, err := os.ReadFile(s.said)
+	if err != nil {
+		return err.Error()
+	}
+	return string(bytes.TrimSpace(b[max(0, len(b)-4096):]))
 }
 
 // processes are the server's process and all that descend from it.
