@@ -99,7 +99,7 @@ func (m *message) scan(b []byte) error {
 	}
 	m.body = rest
 	if m.callID == nil || m.from == nil || m.to == nil || m.method == nil || len(m.vias) == 0 {
-		return errors.New("Via, From, To, Call-ID or CSeq is missing")
+		return errors.New("one of Via, From, To, Call-ID and CSeq is missing")
 	}
 	return nil
 }

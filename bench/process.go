@@ -23,7 +23,7 @@ type server struct {
 	name string
 	addr netip.AddrPort
 	cmd  *exec.Cmd
-	said string // the file of its stderr
+	said string        // the file of its stderr
 	gone chan struct{} // closed when the process has ended
 }
 
