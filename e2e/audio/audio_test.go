@@ -4,6 +4,7 @@ package audio
 
 import (
 	"math"
+	"math/rand/v2"
 	"path/filepath"
 	"testing"
 	"time"
@@ -57,5 +58,24 @@ func TestSilenceHasNoTone(t *testing.T) {
 	r := &Recording{Rate: 8000, Channels: [][]float64{make([]float64, 8000)}}
 	if got := r.Find(0, 440); got.Pure != 0 {
 		t.Errorf("silence: %v", got)
+	}
+}
+
+func TestMatchFindsWhereInTheLoopARecordingBegan(t *testing.T) {
+	noise := rand.New(rand.NewPCG(1, 2))
+	loop := &Recording{Rate: 2000, Channels: [][]float64{make([]float64, 8000)}}
+	for i := range loop.Channels[0] {
+		loop.Channels[0][i] = noise.Float64() - 0.5
+	}
+	cut := append(append([]float64{}, loop.Channels[0][6000:]...), loop.Channels[0][:2000]...)
+	at, likeness := Match(&Recording{Rate: 2000, Channels: [][]float64{cut}}, loop)
+	if at != 6000 || likeness < 0.999 {
+		t.Errorf("found at %d with likeness %.3f, want 6000 and 1", at, likeness)
+	}
+	for i := range cut {
+		cut[i] = noise.Float64() - 0.5
+	}
+	if _, likeness := Match(&Recording{Rate: 2000, Channels: [][]float64{cut}}, loop); likeness > 0.2 {
+		t.Errorf("other noise has likeness %.3f", likeness)
 	}
 }

@@ -6,10 +6,12 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -35,7 +37,7 @@ type BaresipConfig struct {
 	Answer           string   // manual (if empty) or auto
 	Outbound         string   // sip URI of the proxy if it is not the server itself
 	MaxCalls         int      // more incoming calls than this are busy; 0: 4
-	SIPTrace         bool
+	Ring             int      // seconds that it lets a call ring before it refuses it; 0: 120
 }
 
 // Baresip is a running baresip 1.0, driven through its control socket. It sends a sine and records
@@ -77,7 +79,7 @@ type answer struct {
 const baresipConfig = `
 poll_method		epoll
 sip_listen		ADDRESS:0
-call_local_timeout	120
+call_local_timeout	RING
 call_max_calls		MAXCALLS
 audio_source		ausine,TONE
 ausrc_srate		48000
@@ -117,6 +119,7 @@ mpa_bitrate		128000
 mpa_mode		stereo
 redial_attempts		0
 menu_bell		no
+statmode_default	off
 `
 
 // StartBaresip starts one on a host of its own. It knows no account until Register.
@@ -126,22 +129,22 @@ func StartBaresip(t testing.TB, h *lab.Host, c BaresipConfig) *Baresip {
 	if c.Tone == 0 {
 		c.Tone = 440
 	}
+	if c.Ring == 0 {
+		c.Ring = 120
+	}
 	if c.MaxCalls == 0 {
 		c.MaxCalls = 4
 	}
 	dir := lab.Dir(t)
 	lab.Write(t, dir, "config", strings.NewReplacer(
 		"ADDRESS", h.Addr.String(), "TONE", strconv.Itoa(c.Tone), "DIR", dir, "MAXCALLS", strconv.Itoa(c.MaxCalls),
+		"RING", strconv.Itoa(c.Ring),
 	).Replace(baresipConfig))
 	// An empty file, or baresip writes a template. The account comes through the control socket,
 	// because an event that happens before we listen there is lost.
 	lab.Write(t, dir, "accounts", "\n")
 	b := &Baresip{Host: h, config: c, dir: dir, answers: map[string]chan answer{}, news: make(chan struct{})}
-	args := []string{"-4", "-f", dir}
-	if c.SIPTrace {
-		args = append(args, "-s")
-	}
-	b.Process = lab.Start(t, "baresip "+c.Number, h.Command("baresip", args...))
+	b.Process = lab.Start(t, "baresip "+c.Number, h.Command("baresip", "-4", "-s", "-f", dir))
 	lab.Eventually(t, Soon, "baresip opens its control socket", func() bool {
 		conn, err := h.Dial(context.Background(), "tcp4", "127.0.0.1:4444")
 		b.conn = conn
@@ -334,10 +337,22 @@ func (b *Baresip) Unregistered(t testing.TB) {
 }
 
 // Dial calls a number or an address and does not wait.
-func (b *Baresip) Dial(t testing.TB, uri string) { t.Helper(); b.Do(t, "dial", uri) }
+func (b *Baresip) Dial(t testing.TB, uri string) { t.Helper(); b.Forget(t); b.Do(t, "dial", uri) }
 
 // Accept answers the call that rings.
-func (b *Baresip) Accept(t testing.TB) { t.Helper(); b.Do(t, "accept", "") }
+func (b *Baresip) Accept(t testing.TB) { t.Helper(); b.Forget(t); b.Do(t, "accept", "") }
+
+// Forget removes what was recorded so far, so that nobody takes the last call for this one.
+func (b *Baresip) Forget(t testing.TB) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(b.dir, "dump-*.wav"))
+	for _, file := range files {
+		err = errors.Join(err, os.Remove(file))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
 
 // Hangup ends the call, or refuses the one that rings with 486.
 func (b *Baresip) Hangup(t testing.TB) { t.Helper(); b.Do(t, "hangup", "") }
@@ -358,16 +373,6 @@ func (b *Baresip) Contact(t testing.TB) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// Heard is what it has decoded in its newest call so far.
-func (b *Baresip) Heard(t testing.TB) *audio.Recording {
-	t.Helper()
-	r, err := b.heard()
-	if err != nil {
-		t.Fatalf("baresip %s: %v", b.config.Number, err)
-	}
-	return r
-}
-
 func (b *Baresip) heard() (*audio.Recording, error) {
 	files, err := filepath.Glob(filepath.Join(b.dir, "dump-*-dec.wav"))
 	if err != nil || len(files) == 0 {
@@ -377,7 +382,7 @@ func (b *Baresip) heard() (*audio.Recording, error) {
 	return audio.ReadWAV(files[len(files)-1])
 }
 
-// Hears waits until it has recorded that many seconds more than the given recording had.
+// Hears waits until it has recorded that many seconds of its newest call, and gives all of that.
 func (b *Baresip) Hears(t testing.TB, seconds float64) *audio.Recording {
 	t.Helper()
 	var r *audio.Recording
