@@ -72,7 +72,7 @@ func TestChoose(t *testing.T) {
 		realm  string
 		err    error
 	}{
-		{"SHA-256 above MD5, as RFC 8760 2.4 lists them", []string{sha, md5}, "sha", nil},
+		{"SHA-256 above MD5, as RFC 8760 2.3 lists them", []string{sha, md5}, "sha", nil},
 		{"SHA-256 although it comes second", []string{md5, sha}, "sha", nil},
 		{"what is too strong is passed over", []string{sha512, md5}, "md5", nil},
 		{"qop rather than none", []string{noQOP, md5}, "md5", nil},

@@ -90,7 +90,7 @@ func (d *Description) rtcp(m *Media, w *words) {
 }
 
 // fec notes where a parity FEC stream goes that has a port of its own,
-// "5006 IN IP4 192.0.2.7" after the payload type. RFC 5109 14.2.
+// "5006 IN IP4 192.0.2.7" after the payload type. RFC 2733 11.1.
 func (d *Description) fec(w words) {
 	from, to := w.next()
 	port, ok := number(w.b[from:to])

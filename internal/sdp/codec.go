@@ -25,7 +25,7 @@ func (c Codec) String() string {
 }
 
 // static are the payload types that need no rtpmap. RFC 3551 6.
-var static = map[int]Codec{
+var static = [35]Codec{
 	0:  {Name: "PCMU", Rate: 8000, Channels: 1},
 	3:  {Name: "GSM", Rate: 8000, Channels: 1},
 	4:  {Name: "G723", Rate: 8000, Channels: 1},
@@ -58,7 +58,7 @@ var names = []string{"PCMU", "PCMA", "G722", "L16", "L20", "L24", "opus", "MPA",
 
 func spell(name []byte) string {
 	for _, n := range names {
-		if len(n) == len(name) && strings.EqualFold(n, string(name)) {
+		if len(n) == len(name) && (n == string(name) || strings.EqualFold(n, string(name))) {
 			return n
 		}
 	}
@@ -68,7 +68,7 @@ func spell(name []byte) string {
 // staticPayload is the payload type of a codec that has a fixed one.
 func (c Codec) staticPayload() (int, bool) {
 	for n, s := range static {
-		if c.same(s) {
+		if s.Name != "" && c.same(s) {
 			return n, true
 		}
 	}
@@ -132,7 +132,9 @@ func newFormat(text []byte) Format {
 	f := Format{Text: text, Payload: -1}
 	if n, ok := number(text); ok && n <= 127 {
 		f.Payload = n
-		f.Codec = static[n]
+		if n < len(static) {
+			f.Codec = static[n]
+		}
 	}
 	return f
 }

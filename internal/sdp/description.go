@@ -144,13 +144,12 @@ func Parse(b []byte) (*Description, error) {
 // with CRLF; LF alone is common, and CR alone has to end one so that no value
 // ever has a line end in it.
 func lineEnd(b []byte, i int) (end, next int) {
-	n := bytes.IndexAny(b[i:], "\r\n")
-	if n < 0 {
-		return len(b), len(b)
+	end = i
+	for end < len(b) && b[end] != '\r' && b[end] != '\n' {
+		end++
 	}
-	end = i + n
-	next = end + 1
-	if b[end] == '\r' && next < len(b) && b[next] == '\n' {
+	next = min(end+1, len(b))
+	if next < len(b) && b[end] == '\r' && b[next] == '\n' {
 		next++
 	}
 	return end, next

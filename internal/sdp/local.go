@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -115,6 +116,8 @@ func (l *Local) Answer(offer *Description) ([]byte, Agreement, error) {
 	}
 	a.Recv = a.Send // RFC 3264 6.1: the numbers of the offer
 
+	// A number by which we offered another codec is the peer's now.
+	maps.DeleteFunc(l.payloads, func(_ Codec, n int) bool { return n == f.Payload })
 	l.payloads[a.Codec] = f.Payload
 	for _, f := range m.Formats {
 		if f.Payload >= 0 {

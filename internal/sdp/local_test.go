@@ -242,3 +242,14 @@ a=sendrecv
 		t.Errorf("%s", b)
 	}
 }
+
+func TestPeerTakesANumberOfOurs(t *testing.T) {
+	l := local(opus, stereo)
+	l.Offer() // opus is 96, L16 is 97
+	if _, a, err := l.Answer(parse(t, "v=0\nc=IN IP4 192.0.2.1\nt=0 0\nm=audio 5004 RTP/AVP 96\na=rtpmap:96 L16/48000/2\n")); err != nil || a.Codec != stereo {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	if got := string(l.Offer()); !strings.Contains(got, "m=audio 4000 RTP/AVP 98 96\r\n") {
+		t.Errorf("%s", got)
+	}
+}
