@@ -1,0 +1,215 @@
+package call
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"liaison/internal/account"
+	"liaison/internal/sip"
+	"liaison/internal/sip/transaction"
+	"liaison/internal/sip/transport"
+)
+
+// Config is what Calls is made of.
+type Config struct {
+	Recorder Recorder
+	// Flow is the path to an agent now: the flow of the dialog while it is one of the account's, else the account's
+	// newest. ok is false if the agent is not registered.
+	Flow func(n account.Number, now transport.Flow) (f transport.Flow, ok bool)
+	// Announced is what Via says for a flow.
+	Announced func(transport.Flow) string
+	Logger    *slog.Logger
+}
+
+// Calls are all the calls of the service, over all shards.
+type Calls struct {
+	Config
+	started time.Time
+	ready   chan struct{}
+
+	mu     sync.Mutex
+	byID   map[string]*Call // answered calls, by record
+	number map[account.Number][]*Call
+	jury   jury
+
+	Begun, Connected, Unrecorded atomic.Uint64
+	Ended                        [3]atomic.Uint64 // by caller, callee, service
+}
+
+// New makes the set of calls.
+func New(c Config) *Calls {
+	return &Calls{Config: c, started: time.Now(), byID: make(map[string]*Call), number: make(map[account.Number][]*Call)}
+}
+
+// Up is how many calls are answered and not ended.
+func (cs *Calls) Up() int {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return len(cs.byID)
+}
+
+// End ends an answered call by the ID of its record; false if there is none.
+func (cs *Calls) End(id, cause string) bool {
+	cs.mu.Lock()
+	c := cs.byID[id]
+	cs.mu.Unlock()
+	if c != nil {
+		c.table.shard.Post(func() { c.Terminate(cause) })
+	}
+	return c != nil
+}
+
+// Fresh asks both sides of a number's calls whether they live: it has registered afresh, or calls again.
+func (cs *Calls) Fresh(n account.Number) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for _, c := range cs.number[n] {
+		c.table.shard.Post(c.probeNow)
+	}
+}
+
+func (cs *Calls) answered(c *Call) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	cs.Connected.Add(1)
+	cs.byID[c.Record.ID] = c
+	for _, n := range [...]account.Number{c.Record.Caller, c.Record.Callee} {
+		cs.number[n] = append(cs.number[n], c)
+	}
+}
+
+func (cs *Calls) ended(c *Call) {
+	switch c.Record.EndedBy {
+	case ByCaller:
+		cs.Ended[0].Add(1)
+	case ByCallee:
+		cs.Ended[1].Add(1)
+	default:
+		cs.Ended[2].Add(1)
+	}
+	cs.Logger.Info("call ended", "call", c.Record.ID, "caller", c.Record.Caller, "dialled", c.Record.Dialled,
+		"callee", c.Record.Callee, "status", c.Record.Status, "cause", c.Record.Cause, "by", c.Record.EndedBy)
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	delete(cs.byID, c.Record.ID)
+	for _, n := range [...]account.Number{c.Record.Caller, c.Record.Callee} {
+		rest := slices.DeleteFunc(cs.number[n], func(x *Call) bool { return x == c })
+		if len(rest) == 0 {
+			delete(cs.number, n)
+		} else {
+			cs.number[n] = rest
+		}
+	}
+}
+
+// Load takes up the calls that were up when the service last stopped. table gives the table of a Call-ID.
+func (cs *Calls) Load(ctx context.Context, table func(callID []byte) *Table) error {
+	open, err := cs.Recorder.OpenCalls(ctx)
+	if err != nil {
+		return fmt.Errorf("load open calls: %w", err)
+	}
+	for _, r := range open {
+		c := &Call{Record: r, Callees: make([]Leg, 1)}
+		d := dialog{Caller: &c.Caller, Callee: &c.Callees[0]}
+		if err := json.Unmarshal(r.Dialog, &d); err != nil {
+			cs.Logger.Error("a call's dialog cannot be read: it goes on without us and its record ends here", "call", r.ID, "error", err)
+			r.Ended, r.Cause, r.EndedBy, r.Dialog = time.Now().UTC(), "service restarted", ByService, nil
+			cs.Recorder.Save(r, func(error) {})
+			continue
+		}
+		c.table = table([]byte(r.CallID))
+		c.table.shard.Post(func() { c.resume() })
+	}
+	return nil
+}
+
+func (c *Call) resume() {
+	now := c.table.shard.Now()
+	c.Caller.Alive, c.Callees[0].Alive = now, now
+	c.table.add(c)
+	c.table.calls.answered(c)
+	if c.Caller.Flow.Proto == transport.Link || c.Callees[0].Flow.Proto == transport.Link {
+		c.Terminate("service restarted") // the test codec was part of what stopped
+		return
+	}
+	c.startProbes()
+}
+
+// dialog is what the record keeps for the next start.
+type dialog struct {
+	Caller *Leg `json:"caller"`
+	Callee *Leg `json:"callee"`
+}
+
+// save writes the record; then, if given, runs in the shard when it is durable. A database that fails does not stop
+// calls: the failure is counted and said.
+func (c *Call) save(then func()) {
+	cs := c.table.calls
+	r := c.Record
+	r.Dialog = nil
+	if c.Up() {
+		r.Dialog, _ = json.Marshal(dialog{&c.Caller, c.Leg(CalleeSide)})
+	}
+	cs.Recorder.Save(r, func(err error) {
+		if err != nil {
+			cs.Unrecorded.Add(1)
+			cs.Logger.Error("a call's record could not be written: look at the database's disk", "call", r.ID, "error", err)
+		}
+		if then != nil {
+			c.table.shard.Post(then)
+		}
+	})
+}
+
+// Table is the calls of one shard, by Call-ID.
+type Table struct {
+	calls *Calls
+	shard *transaction.Shard
+	byID  map[string][]*Call
+}
+
+// NewTable makes the table of a shard.
+func (cs *Calls) NewTable(s *transaction.Shard) *Table {
+	return &Table{calls: cs, shard: s, byID: make(map[string][]*Call)}
+}
+
+func (t *Table) add(c *Call) {
+	t.calls.Begun.Add(1)
+	t.byID[c.Record.CallID] = append(t.byID[c.Record.CallID], c)
+}
+
+func (t *Table) remove(c *Call) {
+	rest := slices.DeleteFunc(t.byID[c.Record.CallID], func(x *Call) bool { return x == c })
+	if len(rest) == 0 {
+		delete(t.byID, c.Record.CallID)
+	} else {
+		t.byID[c.Record.CallID] = rest
+	}
+}
+
+// Find is the call that a request with a To tag belongs to (RFC 3261 12.2.2): the side it speaks for, that side's leg
+// and the other.
+func (t *Table) Find(m *sip.Message) (c *Call, side Side, from, to *Leg) {
+	fromTag, toTag := m.From.Tag(), m.To.Tag()
+	for _, c := range t.byID[string(m.CallID)] {
+		for i := range c.Callees {
+			callee := &c.Callees[i]
+			switch {
+			case equal(fromTag, c.Caller.Tag) && equal(toTag, callee.Tag):
+				return c, CallerSide, &c.Caller, callee
+			case equal(fromTag, callee.Tag) && equal(toTag, c.Caller.Tag):
+				return c, CalleeSide, callee, &c.Caller
+			}
+		}
+	}
+	return nil, 0, nil, nil
+}
+
+func equal(b []byte, s string) bool { return bytes.Equal(b, []byte(s)) }
