@@ -44,7 +44,7 @@ func printable(s string) string {
 	return s
 }
 
-// moment is a time as JSON has it: RFC 3339 in UTC, null for none.
+// moment is a time as JSON has it: RFC 3339 in UTC, null for none. Always with milliseconds, so that texts sort as times.
 type moment time.Time
 
 func (m moment) MarshalJSON() ([]byte, error) {
@@ -52,7 +52,7 @@ func (m moment) MarshalJSON() ([]byte, error) {
 	if t.IsZero() {
 		return []byte("null"), nil
 	}
-	return []byte(`"` + t.UTC().Format(time.RFC3339) + `"`), nil
+	return []byte(`"` + t.UTC().Format("2006-01-02T15:04:05.000Z07:00") + `"`), nil
 }
 
 // String is the time for people, in their time zone.

@@ -74,6 +74,11 @@ func (c *cli) root() *cobra.Command {
 	flags.StringVar(&c.data, "data", "", "data `folder`; beats the configuration file's")
 	flags.BoolVar(&c.json, "json", false, "print the result as JSON")
 	root.AddCommand(
+		c.subscriberCommand(),
+		c.accountCommand(),
+		c.bindingCommand(),
+		c.recordCommand(),
+		c.testCommand(),
 		c.configCommand(),
 		c.versionCommand(),
 	)
@@ -102,9 +107,4 @@ func (c *cli) prepare(cmd *cobra.Command) {
 		c.started = true
 		return run(cmd, args)
 	}
-}
-
-// load reads the configuration that the options name.
-func (c *cli) load() (*config.Config, error) {
-	return config.Load(config.Find(c.configFile), c.data)
 }
