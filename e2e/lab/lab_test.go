@@ -122,3 +122,22 @@ func TestNamesResolveInsideTheNetwork(t *testing.T) {
 		t.Error("an unknown name resolves")
 	}
 }
+
+func TestCaptureSeesBothDirections(t *testing.T) {
+	t.Parallel()
+	n := NewNetwork(t)
+	a, b := n.Host(t, "a", "203.0.113.11"), n.Host(t, "b", "203.0.113.12")
+	c := a.Capture(t)
+	addr, _ := echo(t, b)
+	conn, err := a.Dial(context.Background(), "udp4", addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	Eventually(t, 3*time.Second, "one packet each way", func() bool {
+		_, _ = conn.Write([]byte("here"))
+		out := c.Packets(func(p Packet) bool { return p.To == addr && string(p.Payload) == "here" })
+		in := c.Packets(func(p Packet) bool { return p.From == addr && string(p.Payload) == "here" })
+		return len(out) > 0 && len(in) > 0
+	})
+}

@@ -35,7 +35,7 @@ func (n *Network) Home(t testing.TB, name, addr string, kind NATKind) *Home {
 	h := &Home{net: n, name: name, lan: fmt.Sprintf("192.168.%d", n.homes), next: 10}
 	outside := n.Host(t, name, addr)
 	h.ns = outside.ns
-	run(t, fmt.Sprintf("link add lan type bridge\naddr add %s.1/24 dev lan\nlink set lan up\n", h.lan), "ip", "-n", h.ns, "-batch", "-")
+	run(t, fmt.Sprintf("link add lan address 02:00:00:00:00:fe type bridge\naddr add %s.1/24 dev lan\nlink set lan up\n", h.lan), "ip", "-n", h.ns, "-batch", "-")
 	run(t, "", "ip", "netns", "exec", h.ns, "sysctl", "-qw", "net.ipv4.ip_forward=1")
 	run(t, fmt.Sprintf(`table ip home {
 	chain out {

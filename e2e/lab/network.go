@@ -55,7 +55,9 @@ func NewNetwork(t testing.TB) *Network {
 	// The process id in the name keeps two runs apart and lets a later run remove what a killed one left.
 	n := &Network{id: fmt.Sprintf("e2e-%d-%d", os.Getpid(), networks.Add(1))}
 	n.wire = n.namespace(t, "wire")
-	run(t, "link add wire type bridge\n"+
+	// A bridge without an address of its own takes another with every cable, and the hosts would
+	// write to the old one until their ARP entries are stale.
+	run(t, "link add wire address 02:00:00:00:00:fe type bridge\n"+
 		"link set wire type bridge stp_state 0 forward_delay 0\n"+
 		"addr add "+router+"/24 dev wire\n"+
 		"link set wire up\nlink set lo up\n", "ip", "-n", n.wire, "-batch", "-")

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"liaison/e2e/audio"
 	"liaison/e2e/lab"
@@ -148,11 +147,12 @@ func (l *Linphone) Registered(t testing.TB) {
 	}
 }
 
-// Hears waits until it has recorded that many seconds.
-func (l *Linphone) Hears(t testing.TB, seconds float64) *audio.Recording {
+// Heard is what it recorded of the call that has just ended, at least that many seconds. It writes
+// the file's head last, so there is nothing to read during a call.
+func (l *Linphone) Heard(t testing.TB, seconds float64) *audio.Recording {
 	t.Helper()
 	var r *audio.Recording
-	lab.Eventually(t, Soon+time.Duration(seconds)*time.Second, fmt.Sprintf("linphone %s records %g s", l.config.Number, seconds), func() bool {
+	lab.Eventually(t, Soon, fmt.Sprintf("linphone %s has recorded %g s", l.config.Number, seconds), func() bool {
 		var err error
 		r, err = audio.ReadWAV(filepath.Join(l.dir, "heard.wav"))
 		return err == nil && r.Seconds() >= seconds
