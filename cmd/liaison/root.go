@@ -74,11 +74,17 @@ func (c *cli) root() *cobra.Command {
 	flags.StringVar(&c.data, "data", "", "data `folder`; beats the configuration file's")
 	flags.BoolVar(&c.json, "json", false, "print the result as JSON")
 	root.AddCommand(
+		c.serveCommand(),
+		c.serveCommand(),
+		c.callCommand(),
+		c.agentCommand(),
 		c.subscriberCommand(),
 		c.accountCommand(),
 		c.bindingCommand(),
 		c.recordCommand(),
 		c.testCommand(),
+		c.backupCommand(),
+		c.restoreCommand(),
 		c.configCommand(),
 		c.versionCommand(),
 	)

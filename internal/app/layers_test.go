@@ -17,7 +17,7 @@ var rows = [][]string{
 	{"internal/sip", "internal/sdp", "internal/rtp", "internal/digest", "internal/config"},
 	{"internal/sip/transport", "internal/account"},
 	{"internal/sip/transaction", "internal/registrar"},
-	{"internal/sip/siptest", "internal/call", "internal/agent/programme"},
+	{"internal/call", "internal/agent/programme"},
 	{"internal/proxy", "internal/agent"},
 	{"internal/store"},
 	{},

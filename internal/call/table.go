@@ -55,6 +55,13 @@ func (cs *Calls) Up() int {
 	return len(cs.byID)
 }
 
+// With is how many calls of a number are up.
+func (cs *Calls) With(n account.Number) int {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	return len(cs.number[n])
+}
+
 // End ends an answered call by the ID of its record; false if there is none.
 func (cs *Calls) End(id, cause string) bool {
 	cs.mu.Lock()
@@ -76,9 +83,13 @@ func (cs *Calls) Fresh(n account.Number) {
 }
 
 func (cs *Calls) answered(c *Call) {
+	cs.Connected.Add(1)
+	cs.know(c)
+}
+
+func (cs *Calls) know(c *Call) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	cs.Connected.Add(1)
 	cs.byID[c.Record.ID] = c
 	for _, n := range [...]account.Number{c.Record.Caller, c.Record.Callee} {
 		cs.number[n] = append(cs.number[n], c)
@@ -125,7 +136,8 @@ func (cs *Calls) Load(ctx context.Context, table func(callID []byte) *Table) err
 			continue
 		}
 		c.table = table([]byte(r.CallID))
-		c.table.shard.Post(func() { c.resume() })
+		cs.know(c)
+		c.table.shard.Post(c.resume)
 	}
 	return nil
 }
@@ -134,7 +146,6 @@ func (c *Call) resume() {
 	now := c.table.shard.Now()
 	c.Caller.Alive, c.Callees[0].Alive = now, now
 	c.table.add(c)
-	c.table.calls.answered(c)
 	if c.Caller.Flow.Proto == transport.Link || c.Callees[0].Flow.Proto == transport.Link {
 		c.Terminate("service restarted") // the test codec was part of what stopped
 		return

@@ -58,6 +58,9 @@ func New(c Config) *Proxy { return &Proxy{Config: c} }
 // Drain refuses new calls from now on.
 func (p *Proxy) Drain() { p.draining.Store(true) }
 
+// Drained tells that Drain was called.
+func (p *Proxy) Drained() bool { return p.draining.Load() }
+
 // Pending is how many INVITEs wait for their final answer.
 func (p *Proxy) Pending() int { return int(p.pending.Load()) }
 
