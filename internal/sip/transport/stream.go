@@ -288,9 +288,10 @@ func (s *stream) farewell(cause error) error {
 		if refusal.Status == 513 {
 			reason = cutTooLarge
 		}
-		if p := s.t.pool.take(min(len(s.buf), sip.MaxMessage)); p != nil {
+		head := s.buf[:min(len(s.buf), sip.MaxMessage)]
+		if p := s.t.pool.take(len(head)); p != nil {
 			p.Flow = s.flow
-			p.length = copy(p.buf, s.buf)
+			p.length = copy(p.buf, head)
 			_ = s.t.parse(p) // what it can read is enough
 			if b := s.t.refusal(p, refusal); b != nil && s.queue(b) == nil {
 				s.flush()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -198,5 +197,3 @@ func count(t *testing.T, tr *Transport, c counter, want uint64) {
 		time.Sleep(time.Millisecond)
 	}
 }
-
-func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }

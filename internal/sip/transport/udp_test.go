@@ -103,6 +103,8 @@ func TestUDPWhatIsNotAMessageLeavesNothing(t *testing.T) {
 				t.Errorf("answered:\n%s", m)
 			}
 			receive(t, a.seen)
+			tr.pool.mu.Lock()
+			defer tr.pool.mu.Unlock()
 			if tr.pool.lent != 0 {
 				t.Errorf("%d bytes of packets are not given back", tr.pool.lent)
 			}
