@@ -61,7 +61,7 @@ const accountHead = "NUMBER KIND STATE SUBSCRIBER VALID_FROM VALID_UNTIL CREATED
 
 func (c *cli) accountCommand() *cobra.Command {
 	group := &cobra.Command{Use: "account", Short: "Numbers and their passwords"}
-	group.AddCommand(c.accountAdd(), c.accountList(), c.accountShow(), c.accountPassword(),
+	group.AddCommand(c.accountAdd(), c.accountImport(), c.accountList(), c.accountShow(), c.accountPassword(),
 		c.accountLock("lock", "Keep an account from registering and calling", true),
 		c.accountLock("unlock", "Let a locked account register and call again", false),
 		c.accountRemove())
