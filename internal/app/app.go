@@ -157,7 +157,7 @@ func (a *app) signalling(ctx context.Context) error {
 	a.registrar = registrar.New(registrar.Config{
 		Store: a.store, Sender: a.outer.NewBatch(), Announce: a.outer.Announced, Ours: names.Host, Logger: a.log,
 		Min: a.cfg.Registrar.Min, Default: a.cfg.Registrar.Default, Max: a.cfg.Registrar.Max,
-		Fresh: func(n account.Number, fresh bool) {
+		Registered: func(n account.Number, fresh bool) {
 			if fresh {
 				a.calls.Fresh(n)
 			}

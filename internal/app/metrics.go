@@ -46,7 +46,7 @@ func (m *metrics) values() []value {
 		{"foreign", p.Foreign.Load()}, {"not_in_dialog", p.NotInDialog.Load()}, {"stray_ack", p.StrayAck.Load()},
 		{"stray_response", p.StrayResponse.Load()}, {"malformed", p.Malformed.Load()}, {"draining", p.Draining.Load()},
 	} {
-		v = append(v, value{"liaison_sip_refused_total", "Messages that went no further, by reason.", r.reason, "reason", counter, float64(r.n)})
+		v = append(v, value{"liaison_proxy_refused_total", "Messages that went no further, by reason.", r.reason, "reason", counter, float64(r.n)})
 	}
 	for _, r := range []struct {
 		kind string
@@ -56,7 +56,7 @@ func (m *metrics) values() []value {
 		{"timeout", t.Timeouts.Load()}, {"stray_response", t.StrayResponses.Load()}, {"stray_cancel", t.StrayCancels.Load()},
 		{"panic", t.Panics.Load()},
 	} {
-		v = append(v, value{"liaison_sip_transaction_events_total", "What happened in transactions beside the ordinary.", r.kind, "kind", counter, float64(r.n)})
+		v = append(v, value{"liaison_transaction_events_total", "What happened in transactions beside the ordinary.", r.kind, "kind", counter, float64(r.n)})
 	}
 	return v
 }

@@ -296,7 +296,7 @@ func (s *shard) newRequest(tx *transaction.Server, r request) {
 		// "At once when an agent calls again": its other calls may be dead.
 		s.Calls.Fresh(caller.Number)
 	}
-	f := &fork{s: s, tx: tx, watcher: w, uri: r.uri}
+	f := &fork{s: s, tx: tx, watcher: w, uri: r.uri, record: r.Method == sip.INVITE}
 	tx.Call = f
 	if !known {
 		f.refuse(404, "no such number")
