@@ -21,8 +21,8 @@ const (
 	l16Frames       = 1382400
 )
 
-// Programme is what the test number plays, once per codec. It is made once and serves any number of calls.
-type Programme struct {
+// Recordings are what the test number plays, once per codec. They are opened once and serve any number of calls.
+type Recordings struct {
 	pcma, pcmu, g722, mpa []byte
 	opus                  [][]byte
 
@@ -30,9 +30,9 @@ type Programme struct {
 	stereo, mono func() []byte
 }
 
-// NewProgramme opens the embedded recordings.
-func NewProgramme() (*Programme, error) {
-	p := &Programme{}
+// OpenRecordings opens the embedded recordings.
+func OpenRecordings() (*Recordings, error) {
+	p := &Recordings{}
 	for _, f := range []struct {
 		name string
 		to   *[]byte
@@ -121,7 +121,7 @@ type Stream struct {
 }
 
 // Stream begins the programme for one listener. The codec must be one of Codecs.
-func (p *Programme) Stream(c Codec, ptime time.Duration) *Stream {
+func (p *Recordings) Stream(c Codec, ptime time.Duration) *Stream {
 	ptime = c.Ptime(ptime)
 	s := &Stream{Ptime: ptime, Ticks: uint32(int64(ptime) * int64(c.Clock) / int64(time.Second))}
 	switch c.coding {

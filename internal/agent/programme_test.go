@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,17 +25,26 @@ func mustCodec(t testing.TB, name string) Codec {
 	return c
 }
 
-func mustProgramme(t testing.TB) *Programme {
+// opened is unpacked once for all tests: under the race detector that takes seconds.
+var opened = sync.OnceValues(func() (*Recordings, error) {
+	r, err := OpenRecordings()
+	if err == nil {
+		r.mono()
+	}
+	return r, err
+})
+
+func mustRecordings(t testing.TB) *Recordings {
 	t.Helper()
-	p, err := NewProgramme()
+	r, err := opened()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return r
 }
 
 func TestStreamsKeepTime(t *testing.T) {
-	p := mustProgramme(t)
+	p := mustRecordings(t)
 	rows := []struct {
 		codec string
 		ptime time.Duration
@@ -65,7 +75,7 @@ func TestStreamsKeepTime(t *testing.T) {
 
 // Every stream goes round after the programme's length and gives the very same octets.
 func TestStreamsLoop(t *testing.T) {
-	p := mustProgramme(t)
+	p := mustRecordings(t)
 	for _, c := range Codecs() {
 		s := p.Stream(c, 0)
 		var first []byte
@@ -93,7 +103,7 @@ func TestStreamsLoop(t *testing.T) {
 }
 
 func TestAppendNextDoesNotAllocate(t *testing.T) {
-	p := mustProgramme(t)
+	p := mustRecordings(t)
 	for _, c := range Codecs() {
 		s := p.Stream(c, 0)
 		buf := make([]byte, 0, 2000)
@@ -104,7 +114,7 @@ func TestAppendNextDoesNotAllocate(t *testing.T) {
 }
 
 func TestAlignmentToneReadsMinus18(t *testing.T) {
-	p := mustProgramme(t)
+	p := mustRecordings(t)
 	for _, name := range []string{"PCMA", "PCMU", "G722", "L16/48000/2", "L16/48000/1"} {
 		c := mustCodec(t, name)
 		s := p.Stream(c, 4*time.Millisecond)
@@ -123,7 +133,7 @@ func TestAlignmentToneReadsMinus18(t *testing.T) {
 }
 
 func TestG722DecoderAgreesWithFFmpeg(t *testing.T) {
-	p := mustProgramme(t)
+	p := mustRecordings(t)
 	want := ffmpegDecode(t, p.g722, "g722", 16000, 1)
 	got := (&g722Decoder{}).decode(nil, p.g722)
 	if !slices.Equal(got, want[:min(len(want), len(got))]) {
@@ -151,7 +161,7 @@ func TestG711TablesAgreeWithFFmpeg(t *testing.T) {
 // and what comes out is the programme in its linear form: same place, same shape, same level.
 func TestEveryCodecCarriesTheProgramme(t *testing.T) {
 	needFFmpeg(t)
-	p := mustProgramme(t)
+	p := mustRecordings(t)
 	linear := func(stereo bool, rate int) []int16 {
 		b, channels := p.mono(), 1
 		if stereo {

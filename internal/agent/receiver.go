@@ -52,6 +52,11 @@ func (r *receiver) take(p *rtp.Packet, c Codec, now time.Time) {
 	r.err = r.rec.put(r.place(p, c), r.samples, p.Payload)
 }
 
+// pass counts a packet that is no audio but has its number in the stream.
+func (r *receiver) pass(p *rtp.Packet, now time.Time) {
+	r.stats.Add(p, uint32(r.codec.Clock), now)
+}
+
 // change begins with another codec. A recording holds one format, so it ends with the first.
 func (r *receiver) change(c Codec) {
 	if r.rec != nil {
