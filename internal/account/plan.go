@@ -67,3 +67,9 @@ func FreePrefix(taken func(prefix string) bool) (string, error) {
 	}
 	return "", fmt.Errorf("the prefixes from %d to %d are all given", firstPrefix, lastPrefix)
 }
+
+// InSequence tells whether n is one of the last four digits that the sequence of a kind gives.
+func InSequence(kind Kind, n int) bool {
+	from, to := sequence(kind)
+	return from <= n && n <= to
+}
