@@ -118,10 +118,8 @@ func (cs *clients) find(m *sip.Message) *Client {
 	return c
 }
 
-func (cs *clients) closed(f transport.Flow) {
-	if f.Proto == transport.UDP {
-		return
-	}
+// fail ends what waits for answers on a flow that does not work.
+func (cs *clients) fail(f transport.Flow) {
 	for _, c := range cs.slot {
 		if c != nil && c.flow == f && c.open() {
 			c.fail(ErrFlow)

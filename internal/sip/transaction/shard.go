@@ -3,10 +3,12 @@ package transaction
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"hash/maphash"
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"syscall"
 	"time"
 
 	"liaison/internal/sip"
@@ -52,13 +54,25 @@ func newShard(index int, l *Layer, c Config) *Shard {
 	if limit == 0 {
 		limit = 8192
 	}
-	return &Shard{
+	s := &Shard{
 		Sender: c.Sender(), layer: l, index: index, log: c.Logger, limit: limit,
 		wake:    make(chan struct{}, 1),
 		wheel:   wheel{start: time.Now()},
 		now:     time.Now(),
 		seed:    [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()},
 		servers: make(map[key]*Server),
+	}
+	if b, ok := s.Sender.(*transport.Batch); ok {
+		b.Failed = s.unsent
+	}
+	return s
+}
+
+// unsent is told what could not be sent. What waits on that flow fails at once (RFC 3261 17.1.4), unless the socket was
+// only full: then it is as if the datagram had been lost.
+func (s *Shard) unsent(f transport.Flow, err error) {
+	if !errors.Is(err, syscall.EAGAIN) {
+		s.clients.fail(f)
 	}
 }
 
@@ -276,6 +290,6 @@ func replyFlow(p *transport.Packet) transport.Flow {
 }
 
 func (s *Shard) closed(f transport.Flow) {
-	s.clients.closed(f)
+	s.clients.fail(f)
 	s.user.Closed(f)
 }
