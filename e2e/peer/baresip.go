@@ -240,7 +240,7 @@ func (b *Baresip) Do(t testing.TB, command, params string) string {
 // Wait gives the next event of one of the types; what came before it counts as seen.
 func (b *Baresip) Wait(t testing.TB, types ...string) Event {
 	t.Helper()
-	e, ok := b.within(Soon, types)
+	e, ok := b.Within(Soon, types...)
 	if !ok {
 		t.Fatalf("baresip %s: no %s within %v", b.config.Number, strings.Join(types, " or "), Soon)
 	}
@@ -253,7 +253,8 @@ func (b *Baresip) Seen(types ...string) bool {
 	return ok
 }
 
-func (b *Baresip) within(d time.Duration, types []string) (Event, bool) {
+// Within is Wait with its own limit, and may find nothing.
+func (b *Baresip) Within(d time.Duration, types ...string) (Event, bool) {
 	deadline := time.After(d)
 	for {
 		b.mu.Lock()

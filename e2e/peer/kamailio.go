@@ -71,6 +71,7 @@ modparam("registrar", "received_avp", "$avp(received)")
 modparam("registrar", "default_expires", 300)
 modparam("registrar", "min_expires", 60)
 modparam("registrar", "max_contacts", 1)
+modparam("registrar", "gruu_enabled", 0)
 modparam("rr", "enable_double_rr", 1)
 
 event_route[htable:mod-init] {

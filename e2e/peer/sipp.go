@@ -51,6 +51,8 @@ func StartSIPp(t testing.TB, h *lab.Host, name string, c SIPpConfig) *SIPp {
 		"-trace_err", "-error_file", filepath.Join(dir, "errors"),
 		"-trace_msg", "-message_file", filepath.Join(dir, "messages"),
 		"-timeout", fmt.Sprint(int(c.Within.Seconds()), "s"), "-timeout_error",
+		// SIPp takes the space off the head of a line, so a folded line begins with [fold].
+		"-key", "fold", "  ",
 		"-key", "number", c.Number, "-au", c.Number, "-ap", c.Password,
 	}
 	for k, v := range c.Keys {
