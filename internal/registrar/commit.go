@@ -70,10 +70,11 @@ func (q *queue) free(j *job) {
 	q.pool.Put(j)
 }
 
-// put gives a job to the committer; false: too many wait already, or the service is ending.
+// put gives a job to the committer; false: too many wait already, or the service is ending. The operator's own orders
+// are few and always find room.
 func (q *queue) put(j *job) bool {
 	q.mu.Lock()
-	if q.closed || len(q.jobs) >= maxQueued {
+	if q.closed || (len(q.jobs) >= maxQueued && j.outcome != revoked) {
 		q.mu.Unlock()
 		return false
 	}
@@ -305,8 +306,20 @@ func (r *Registrar) fail(j *job) {
 	for i := st.index[j.hash]; i != 0; i = st.at(i).next {
 		st.at(i).flags |= flagUnsure
 	}
+	if j.outcome == revoked { // the operator's word counts at once, with or without a database
+		for i := range j.steps {
+			if _, ok := st.removeLocked(j.hash, j.steps[i].slot.id); ok {
+				r.count.bindings.Add(-1)
+			}
+		}
+	}
 	st.settleLocked(j.account, j.pend)
 	st.mu.Unlock()
+	if j.outcome == revoked {
+		r.count.outcome[revoked].Add(1)
+		r.logJob(j, false)
+		return
+	}
 	r.count.outcome[unsaved].Add(1)
 	if j.done != nil {
 		j.done(503, appendUnavailable(j.answer, j.vias, j.head))

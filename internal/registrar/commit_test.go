@@ -237,20 +237,32 @@ func TestRestart(t *testing.T) {
 }
 
 func TestRemove(t *testing.T) {
-	onBench(t, func(b *bench) {
-		b.register(home, alice, "Contact: <sip:a@10.0.0.7>, <sip:b@10.0.0.7>")
-		if err := b.r.Remove(alice); err != nil {
-			b.Fatal(err)
-		}
-		b.sleep(time.Second)
-		b.want(b.lookup(alice), "")
-		if n := len(b.store.stored()); n != 0 || b.r.Bindings() != 0 {
-			b.Errorf("%d rows, %d bindings left", n, b.r.Bindings())
-		}
-		if err := b.r.Remove(alice); err != nil {
-			b.Error(err)
-		}
-	})
+	tests := []struct {
+		sentence string
+		err      error
+		rows     int
+	}{
+		{"ends all bindings of the account", nil, 0},
+		{"does so in memory even if the database is away", errDisk, 2},
+	}
+	for _, test := range tests {
+		t.Run(test.sentence, func(t *testing.T) {
+			onBench(t, func(b *bench) {
+				b.register(home, alice, "Contact: <sip:a@10.0.0.7>, <sip:b@10.0.0.7>")
+				b.store.set(test.err, 0)
+				b.r.Remove(alice)
+				b.r.Remove("45675002")
+				b.sleep(time.Second)
+				b.want(b.lookup(alice), "")
+				if n := len(b.store.stored()); n != test.rows || b.r.Bindings() != 0 {
+					b.Errorf("%d rows, %d bindings left", n, b.r.Bindings())
+				}
+				if !strings.Contains(b.log.String(), "by=service") {
+					b.Errorf("the log does not say so:\n%s", b.log)
+				}
+			})
+		})
+	}
 }
 
 func TestCurrent(t *testing.T) {

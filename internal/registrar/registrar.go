@@ -3,7 +3,6 @@ package registrar
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
@@ -254,34 +253,28 @@ func (r *Registrar) Current(n account.Number, f transport.Flow) bool {
 	return false
 }
 
-// Remove ends all bindings of an account that may no longer have any: it was locked, removed, or given away.
-func (r *Registrar) Remove(n account.Number) error {
+// Remove ends all bindings of an account that may no longer have any: it was locked, removed, or given away. It does not
+// wait for the database, nor does it depend on it: should the rows stay, they run out by themselves.
+func (r *Registrar) Remove(n account.Number) {
 	h, st := hash(&r.table, n)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	waiting := st.pending[n]
 	var was []slot
-	if waiting == nil {
-		was = st.bindingsLocked(h, string(n), 0, nil)
-	} else {
+	if waiting := st.pending[n]; waiting != nil {
 		was = waiting.bindings
+	} else {
+		was = st.bindingsLocked(h, string(n), 0, nil)
 	}
 	if len(was) == 0 {
-		return nil
+		return
 	}
 	j := r.queue.job()
 	j.account, j.hash, j.outcome = n, h, revoked
 	for i := range was {
 		j.steps = append(j.steps, step{Removed, was[i]})
 	}
-	if !r.enqueueLocked(st, j, nil) {
-		return ErrBusy
-	}
-	return nil
+	r.enqueueLocked(st, j, nil)
 }
-
-// ErrBusy: too much waits for the database already; try again.
-var ErrBusy = errors.New("too many binding changes wait for the database")
 
 func (r *Registrar) sum(b []byte, n uint64) uint64 {
 	return maphash.Bytes(r.table.seed, b) ^ n*0x9e3779b97f4a7c15
