@@ -24,7 +24,7 @@ func (e *endpoint) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&e.password, "password", "", "its `password`")
 	cmd.Flags().StringVar(&e.server, "server", "127.0.0.1:5060", "`host:port` of the service")
 	cmd.Flags().StringVar(&e.domain, "domain", "", "the service's `name` in addresses (default: the server's host)")
-	cmd.Flags().StringVar(&e.transport, "transport", "udp", "udp or tcp")
+	cmd.Flags().StringVar(&e.transport, "transport", "udp", "`how` SIP travels: udp or tcp")
 }
 
 // config is that of the agent, or a usage error.

@@ -18,7 +18,12 @@ func TestGuideNamesEverything(t *testing.T) {
 	}
 	guide := string(text)
 	var walk func(cmd *cobra.Command)
+	seen := map[string]bool{}
 	walk = func(cmd *cobra.Command) {
+		if seen[cmd.CommandPath()] {
+			t.Errorf("%q is there twice", cmd.CommandPath())
+		}
+		seen[cmd.CommandPath()] = true
 		if !strings.Contains(guide, "`"+cmd.CommandPath()) {
 			t.Errorf("the operator's guide does not show %q", cmd.CommandPath())
 		}

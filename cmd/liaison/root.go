@@ -75,7 +75,6 @@ func (c *cli) root() *cobra.Command {
 	flags.BoolVar(&c.json, "json", false, "print the result as JSON")
 	root.AddCommand(
 		c.serveCommand(),
-		c.serveCommand(),
 		c.callCommand(),
 		c.agentCommand(),
 		c.subscriberCommand(),
