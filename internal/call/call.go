@@ -98,7 +98,7 @@ func (c *Call) Ringing(m *sip.Message, number account.Number, flow transport.Flo
 	}
 }
 
-// Answered notes a 2xx; done runs in the shard when the record is durable: then the 2xx may be forwarded. It runs at
+// Answered notes a 2xx; done runs in the shard when the record is durable (see save): then the 2xx may be forwarded. It runs at
 // once for a 2xx that comes again, and for one of a further branch. While the record is being written it is not run:
 // the callee sends its 2xx again.
 func (c *Call) Answered(m *sip.Message, number account.Number, flow transport.Flow, ours func(uri []byte) bool, done func()) {
@@ -138,12 +138,15 @@ func (c *Call) agree(body []byte) {
 	}
 }
 
-// Refused ends a call that was not answered; cause is in words.
-func (c *Call) Refused(status int, cause string, by EndedBy) {
-	if c.up < 0 {
-		c.Record.Status = status
-		c.end(cause, by)
+// Refused ends a call that was not answered; cause is in words. done runs when the record is durable: then the refusal
+// may be forwarded.
+func (c *Call) Refused(status int, cause string, by EndedBy, done func()) {
+	if c.up >= 0 {
+		done()
+		return
 	}
+	c.Record.Status = status
+	c.end(cause, by, done)
 }
 
 // leg finds or makes the leg of a response's To tag; -1 if there are too many.
@@ -228,18 +231,21 @@ func (c *Call) Renegotiated(m *sip.Message, by *Leg) {
 	}
 }
 
-// HungUp ends the dialog that a BYE was about; the call ends with the dialog that its record speaks of.
-func (c *Call) HungUp(by Side, leg *Leg) {
+// HungUp ends the dialog that a BYE was about; the call ends with the dialog that its record speaks of. done runs when
+// the record is durable: then the answer to the BYE may be forwarded.
+func (c *Call) HungUp(by Side, leg *Leg, done func()) {
 	for i := range c.Callees {
 		if by == CallerSide && leg == &c.Callees[i] && c.up >= 0 && i != c.up {
-			return // one of several branches that answered: the caller keeps another
+			done() // one of several branches that answered: the caller keeps another
+			return
 		}
 	}
-	c.end("hung up", by.endedBy())
+	c.end("hung up", by.endedBy(), done)
 }
 
-func (c *Call) end(cause string, by EndedBy) {
+func (c *Call) end(cause string, by EndedBy, done func()) {
 	if c.ended {
+		done()
 		return
 	}
 	c.ended = true
@@ -251,7 +257,7 @@ func (c *Call) end(cause string, by EndedBy) {
 	}
 	c.table.remove(c)
 	c.table.calls.ended(c)
-	c.save(nil)
+	c.save(done)
 }
 
 // contact is the URI of the first Contact.

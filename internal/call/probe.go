@@ -140,7 +140,7 @@ func (c *Call) Terminate(cause string) {
 		f := c.Flow(c.Leg(s))
 		client.Send(f, sip.BYE, c.request(client, f, sip.BYE, s, c.Leg(1-s).CSeq+1))
 	}
-	c.end(cause, ByService)
+	c.end(cause, ByService, func() {})
 }
 
 // parting is a BYE of ours on its way: whatever comes back, the call has ended.

@@ -159,14 +159,29 @@ type dialog struct {
 	Callee *Leg `json:"callee"`
 }
 
-// save writes the record; then, if given, runs in the shard when it is durable. A database that fails does not stop
-// calls: the failure is counted and said.
+// patience is how long a message waits for its call's record to be durable. A database that takes longer keeps nobody
+// off the air: the record stays with the Recorder and follows.
+const patience = time.Second
+
+// save writes the record; then, if given, runs once in the shard: when it is durable, has failed, or patience is over. A
+// failure is counted and said, and the call goes on.
 func (c *Call) save(then func()) {
-	cs := c.table.calls
+	cs, shard := c.table.calls, c.table.shard
 	r := c.Record
 	r.Dialog = nil
 	if c.Up() {
 		r.Dialog, _ = json.Marshal(dialog{&c.Caller, c.Leg(CalleeSide)})
+	}
+	finish := func() {}
+	if then != nil {
+		var late *transaction.Timer
+		late = shard.After(patience, func() { late = nil; then() })
+		finish = func() {
+			if late != nil {
+				late.Stop()
+				then()
+			}
+		}
 	}
 	cs.Recorder.Save(r, func(err error) {
 		if err != nil {
@@ -174,7 +189,7 @@ func (c *Call) save(then func()) {
 			cs.Logger.Error("a call's record could not be written: look at the database's disk", "call", r.ID, "error", err)
 		}
 		if then != nil {
-			c.table.shard.Post(then)
+			shard.Post(finish)
 		}
 	})
 }

@@ -24,7 +24,7 @@ func (w *initial) answered(b *branch, m *sip.Message, forward func()) {
 	w.call.Answered(m, b.target.number, b.target.flow, w.s.isOurs, forward)
 }
 
-func (w *initial) refused(status int, cause string, by *branch) {
+func (w *initial) refused(status int, cause string, by *branch, forward func()) {
 	who := call.ByService
 	switch {
 	case status == 487:
@@ -32,7 +32,7 @@ func (w *initial) refused(status int, cause string, by *branch) {
 	case by != nil && status != 408 && status != 480 && status != 500 && status != 502:
 		who = call.ByCallee
 	}
-	w.call.Refused(status, cause, who)
+	w.call.Refused(status, cause, who, forward)
 }
 
 // inside watches a request within a dialog.
@@ -48,18 +48,21 @@ func (w *inside) ringing(*branch, *sip.Message) {}
 func (w *inside) answered(_ *branch, m *sip.Message, forward func()) {
 	switch w.method {
 	case sip.BYE:
-		w.call.HungUp(w.side, w.callee())
+		w.call.HungUp(w.side, w.callee(), forward)
+		return
 	case sip.INVITE, sip.UPDATE:
 		w.call.Renegotiated(m, w.to)
 	}
 	forward()
 }
 
-func (w *inside) refused(status int, _ string, _ *branch) {
+func (w *inside) refused(status int, _ string, _ *branch, forward func()) {
 	// RFC 3261 15.1.1: whatever becomes of a BYE, the dialog has ended; but for one that is sent again with a password.
 	if w.method == sip.BYE && status != 401 && status != 407 {
-		w.call.HungUp(w.side, w.callee())
+		w.call.HungUp(w.side, w.callee(), forward)
+		return
 	}
+	forward()
 }
 
 // callee is the leg that tells which of the call's dialogs this is.

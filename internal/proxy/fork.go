@@ -27,15 +27,16 @@ type watcher interface {
 	ringing(b *branch, m *sip.Message)
 	// answered runs forward when the 2xx may go upstream.
 	answered(b *branch, m *sip.Message, forward func())
-	refused(status int, cause string, by *branch)
+	// refused runs forward when the refusal may go upstream.
+	refused(status int, cause string, by *branch, forward func())
 }
 
 // silent is the watcher of a request without a call.
 type silent struct{}
 
-func (silent) ringing(*branch, *sip.Message)                  {}
-func (silent) answered(_ *branch, _ *sip.Message, go_ func()) { go_() }
-func (silent) refused(int, string, *branch)                   {}
+func (silent) ringing(*branch, *sip.Message)                      {}
+func (silent) answered(_ *branch, _ *sip.Message, forward func()) { forward() }
+func (silent) refused(_ int, _ string, _ *branch, forward func()) { forward() }
 
 // fork is the response context of a forwarded request (RFC 3261 16.2).
 type fork struct {
@@ -249,8 +250,7 @@ func (f *fork) finish() {
 		return
 	}
 	f.decide()
-	f.tx.Respond(r.status, r.bytes)
-	f.watcher.refused(r.status, cause(r.status), r.from)
+	f.watcher.refused(r.status, cause(r.status), r.from, func() { f.tx.Respond(r.status, r.bytes) })
 }
 
 // refuse answers for ourselves.
@@ -259,8 +259,7 @@ func (f *fork) refuse(status int, why string) {
 	if why == "" {
 		why = cause(status)
 	}
-	f.tx.Refuse(&sip.Error{Status: status})
-	f.watcher.refused(status, why, nil)
+	f.watcher.refused(status, why, nil, func() { f.tx.Refuse(&sip.Error{Status: status}) })
 }
 
 func (f *fork) decide() {
