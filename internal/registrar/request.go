@@ -231,7 +231,7 @@ func (q *request) readPath(m *sip.Message) *sip.Error {
 	// RFC 3327 5.3, the recommended policy: an agent that does not know Path must not be routed through strangers.
 	if q.hops > 0 && !supports(m, "path") {
 		return &sip.Error{Status: 420, Headers: []byte("Unsupported: path\r\n"),
-			Err: fmt.Errorf("Path through %s without Supported: path", q.flow.Remote)}
+			Err: fmt.Errorf("agent does not support the Path through %s", q.flow.Remote)}
 	}
 	return nil
 }
