@@ -7,13 +7,11 @@ type Address struct {
 	Display []byte // without quotes, escapes as written
 	URI     []byte // without angle brackets
 	Params  Params
+	tag     []byte
 }
 
 // Tag is the tag parameter, nil if there is none.
-func (a Address) Tag() []byte {
-	tag, _ := a.Params.Get("tag")
-	return tag
-}
+func (a *Address) Tag() []byte { return a.tag }
 
 // ParseAddress reads one From, To, Contact, Route, Record-Route or Path element (RFC 3261 20.10, 25.1).
 func ParseAddress(b []byte) (Address, error) {
@@ -74,7 +72,11 @@ func parseAddress(b []byte) (a Address, reason string) {
 	if i := bytes.IndexByte(a.URI, ':'); i <= 0 || !isToken(a.URI[:i]) {
 		return a, "address is not a URI"
 	}
-	if !a.Params.check() {
+	if len(a.Params) > 0 && !a.Params.check(func(name, value []byte) {
+		if a.tag == nil && equalFold(name, "tag") {
+			a.tag = value
+		}
+	}) {
 		return a, "address parameters"
 	}
 	return a, ""

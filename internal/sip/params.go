@@ -46,25 +46,23 @@ func splitParam(one []byte) (name, value []byte) {
 	return trim(one[:i]), value
 }
 
-// check tells whether every parameter is a token with an optional value that is neither empty nor torn.
-func (p Params) check() bool {
+// check tells whether every parameter is a token with an optional value that is neither empty nor torn, and hands each
+// to see.
+func (p Params) check(see func(name, value []byte)) bool {
 	for rest := []byte(p); len(rest) > 0; {
 		var one []byte
 		one, rest = cut(rest, ';')
-		one = trim(one)
-		if len(one) == 0 {
-			continue // ";;" is wrong by the grammar, harmless and seen in the field
-		}
-		name, value := one, []byte(nil)
-		if i := bytes.IndexByte(one, '='); i >= 0 {
-			name, value = trim(one[:i]), trim(one[i+1:])
-			if len(value) > 0 && value[0] == '"' && quotedEnd(value) != len(value) {
+		name, value := splitParam(one)
+		if len(name) == 0 {
+			if len(trim(one)) > 0 {
 				return false
 			}
+			continue // ";;" is wrong by the grammar, harmless and seen in the field
 		}
-		if !isToken(name) {
+		if !isToken(name) || (len(value) > 0 && value[0] == '"') { // a quote that is still there does not end
 			return false
 		}
+		see(name, value)
 	}
 	return true
 }
@@ -73,7 +71,11 @@ func (p Params) check() bool {
 func cut(b []byte, sep byte) (before, after []byte) {
 	angle := false
 	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
+		c := b[i]
+		if c > '>' { // letters, the most of it: none of the characters below
+			continue
+		}
+		switch {
 		case c == sep && !angle:
 			return b[:i], b[i+1:]
 		case c == '<':

@@ -13,6 +13,8 @@ type Via struct {
 	Port      uint16
 	Params    Params
 	Branch    []byte
+
+	rport, received bool // are there, with or without a value
 }
 
 // Cookie begins the branch of whoever follows RFC 3261 (8.1.1.7).
@@ -31,7 +33,7 @@ func parseVia(b []byte) (v Via, ok bool) {
 	head := b
 	if i := bytes.IndexByte(b, ';'); i >= 0 {
 		head, v.Params = b[:i], Params(b[i:])
-		if !v.Params.check() {
+		if !v.Params.check(v.see) {
 			return v, false
 		}
 	}
@@ -55,12 +57,24 @@ func parseVia(b []byte) (v Via, ok bool) {
 		head = bytes.Join(bytes.Fields(head), nil)
 	}
 	v.Host, v.Port, ok = hostPort(head)
-	v.Branch, _ = v.Params.Get("branch")
 	return v, ok
 }
 
+func (v *Via) see(name, value []byte) {
+	switch {
+	case equalFold(name, "branch"):
+		if v.Branch == nil {
+			v.Branch = value
+		}
+	case equalFold(name, "rport"):
+		v.rport = true
+	case equalFold(name, "received"):
+		v.received = true
+	}
+}
+
 // fromSource tells that the sent-by host is the address that the request came from.
-func (v Via) fromSource(source netip.AddrPort) bool {
+func (v *Via) fromSource(source netip.AddrPort) bool {
 	a, ok := hostAddr(v.Host)
 	return ok && a == source.Addr().Unmap()
 }
@@ -69,7 +83,7 @@ func (v Via) fromSource(source netip.AddrPort) bool {
 // followed: answers go to nobody but who asked. A sent-by address that is not the source is a NAT's doing: then the
 // source port is the only one that can get through, whatever sent-by says.
 func (m *Message) ResponseAddr() netip.AddrPort {
-	if _, ok := m.Via.Params.Get("rport"); ok {
+	if m.Via.rport {
 		return m.Source
 	}
 	if _, isAddr := hostAddr(m.Via.Host); isAddr && !m.Via.fromSource(m.Source) {
@@ -89,9 +103,8 @@ func (m *Message) appendStamped(dst []byte) []byte {
 	if !m.Source.IsValid() {
 		return append(dst, top...)
 	}
-	_, rport := m.Via.Params.Get("rport")
-	_, received := m.Via.Params.Get("received")
-	if !rport && !received && m.Via.fromSource(m.Source) {
+	away := !m.Via.fromSource(m.Source)
+	if !m.Via.rport && !m.Via.received && !away {
 		return append(dst, top...)
 	}
 	dst = append(dst, top[:len(top)-len(m.Via.Params)]...)
@@ -105,11 +118,11 @@ func (m *Message) appendStamped(dst []byte) []byte {
 		dst = append(dst, ';')
 		dst = append(dst, one...)
 	}
-	if rport || !m.Via.fromSource(m.Source) {
+	if m.Via.rport || away {
 		dst = append(dst, ";received="...)
 		dst = m.Source.Addr().Unmap().AppendTo(dst)
 	}
-	if rport {
+	if m.Via.rport {
 		dst = append(dst, ";rport="...)
 		dst = strconv.AppendUint(dst, uint64(m.Source.Port()), 10)
 	}
