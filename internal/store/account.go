@@ -371,7 +371,7 @@ func (s *Store) scanServed(scan func(...any) error) (account.Account, error) {
 		return a, fmt.Errorf("account %s: %w", a.Number, err)
 	}
 	if a.Hashes, err = s.secret.openHashes(a.Number, hashes); err != nil {
-		s.log.Error(err.Error())
+		s.log.Error("an account cannot be used", slog.Any("error", err))
 		a.Hashes = digest.Hash(string(a.Number), s.realm, account.NewPassword())
 	}
 	return a, nil

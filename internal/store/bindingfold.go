@@ -19,6 +19,10 @@ const (
 	expiredFor = 2 * time.Minute
 )
 
+var upsertBinding = inOrder(`INSERT INTO binding (id, number, expires, cseq, reach, seen, data) VALUES ($1, $2, $3, $4, $5, $6, $7)
+	ON CONFLICT (id) DO UPDATE SET number = excluded.number, expires = excluded.expires, cseq = excluded.cseq,
+	reach = excluded.reach, seen = excluded.seen, data = excluded.data`)
+
 // folding is what the old part of the log says of one binding, and what the part that stays says too.
 type folding struct {
 	added, removed     bool // by the last of the old changes of these two kinds
@@ -67,9 +71,7 @@ func (s *Store) foldBindings(ctx context.Context, before, now time.Time) error {
 		case f.removed, f.added && over, f.refreshed && over:
 			b.exec(`DELETE FROM binding WHERE id = $1`, id)
 		case f.added:
-			b.exec(`INSERT INTO binding (id, number, expires, cseq, reach, seen, data) VALUES ($1, $2, $3, $4, $5, $6, $7)
-				ON CONFLICT (id) DO UPDATE SET number = excluded.number, expires = excluded.expires, cseq = excluded.cseq,
-				reach = excluded.reach, seen = excluded.seen, data = excluded.data`,
+			b.exec(upsertBinding,
 				id, x.number, toMillis(x.expires), x.cseq, x.reach, toMillis(x.seen), x.data)
 		default:
 			if f.refreshed && !f.refreshedNew {

@@ -38,7 +38,9 @@ type committer struct {
 	done    chan struct{}
 
 	// Of whoever holds Store.writing.
-	insert *sql.Stmt
+	insert [len(callsAtOnce)]*sql.Stmt
+	args   []any
+	buf    []byte
 	last   int64            // number of the newest row of call_open
 	row    map[string]int64 // open calls: the row of call_open that counts
 	live   map[int64]int    // rows of call_open: how many calls in it count
@@ -151,10 +153,12 @@ func (s *Store) saveCalls(group []saving) error {
 	ctx := context.Background() // it ends by itself, and whoever waits for done waits for that
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	if c.insert == nil {
-		var err error
-		if c.insert, err = s.full.PrepareContext(ctx, inOrder(insertCall)); err != nil {
-			return err
+	if c.insert[0] == nil {
+		for i, n := range callsAtOnce {
+			var err error
+			if c.insert[i], err = s.full.PrepareContext(ctx, inOrder(insertCalls(n))); err != nil {
+				return err
+			}
 		}
 	}
 	tx, err := s.full.BeginTx(ctx, nil)
@@ -162,14 +166,8 @@ func (s *Store) saveCalls(group []saving) error {
 		return err
 	}
 	defer tx.Rollback()
-	for _, r := range ended {
-		_, err := tx.StmtContext(ctx, c.insert).ExecContext(ctx, r.ID, r.CallID, r.Caller, r.Dialled, r.Callee,
-			toMillis(r.Started), millis(r.Answered), toMillis(r.Ended), r.Status, r.Cause, r.EndedBy,
-			r.CallerAgent, r.CalleeAgent, addrText(r.CallerAddr), addrText(r.CalleeAddr), r.Offered, r.Agreed,
-			id(r.CallerSubscriber), id(r.CalleeSubscriber))
-		if err != nil {
-			return err
-		}
+	if err := c.insertEnded(ctx, tx, ended); err != nil {
+		return err
 	}
 	seq := int64(0)
 	if len(open) > 0 {
@@ -177,9 +175,12 @@ func (s *Store) saveCalls(group []saving) error {
 			return err
 		}
 		seq = max(seq, c.last) + 1
-		var b []byte
+		b := c.buf[:0]
 		for _, r := range open {
 			b = packRecord(b, r)
+		}
+		if c.buf = b; cap(b) > 1<<20 {
+			c.buf = nil
 		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO call_open (seq, data) VALUES ($1, $2)`, seq, b); err != nil {
 			return err
@@ -217,5 +218,28 @@ func (s *Store) saveCalls(group []saving) error {
 		c.live[seq]++
 	}
 	c.last = max(c.last, seq)
+	return nil
+}
+
+// callsAtOnce: a statement costs as much as the rows that it inserts, so where there are many they share one.
+var callsAtOnce = [2]int{16, 1}
+
+// insertEnded writes calls that have ended.
+func (c *committer) insertEnded(ctx context.Context, tx *sql.Tx, ended []*call.Record) error {
+	for i, n := range callsAtOnce {
+		for len(ended) >= n {
+			c.args = c.args[:0]
+			for _, r := range ended[:n] {
+				c.args = append(c.args, r.ID, r.CallID, r.Caller, r.Dialled, r.Callee,
+					toMillis(r.Started), millis(r.Answered), toMillis(r.Ended), r.Status, r.Cause, r.EndedBy,
+					r.CallerAgent, r.CalleeAgent, addrText(r.CallerAddr), addrText(r.CalleeAddr), r.Offered, r.Agreed,
+					id(r.CallerSubscriber), id(r.CalleeSubscriber))
+			}
+			if _, err := tx.StmtContext(ctx, c.insert[i]).ExecContext(ctx, c.args...); err != nil {
+				return err
+			}
+			ended = ended[n:]
+		}
+	}
 	return nil
 }

@@ -19,12 +19,28 @@ import (
 const callColumns = `id, call_id, caller, dialled, callee, started, answered, ended, status, cause, ended_by,
 	caller_agent, callee_agent, caller_addr, callee_addr, codecs_offered, codecs_agreed, caller_subscriber, callee_subscriber`
 
-const insertCall = `INSERT INTO call (` + callColumns + `)
-	VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
+const numCallColumns = 19
+
+// insertCalls is the statement for so many rows.
+func insertCalls(rows int) string {
+	b := []byte(`INSERT INTO call (` + callColumns + `) VALUES `)
+	for i := range rows * numCallColumns {
+		switch {
+		case i == 0:
+			b = append(b, '(')
+		case i%numCallColumns == 0:
+			b = append(b, "), ("...)
+		default:
+			b = append(b, ',')
+		}
+		b = fmt.Appendf(b, "$%d", i+1)
+	}
+	return string(b) + `)
 	ON CONFLICT (id) DO UPDATE SET callee = excluded.callee, answered = excluded.answered, ended = excluded.ended,
 	status = excluded.status, cause = excluded.cause, ended_by = excluded.ended_by, callee_agent = excluded.callee_agent,
 	caller_addr = excluded.caller_addr, callee_addr = excluded.callee_addr, codecs_offered = excluded.codecs_offered,
 	codecs_agreed = excluded.codecs_agreed, callee_subscriber = excluded.callee_subscriber`
+}
 
 func scanCall(rows *sql.Rows) (r call.Record, err error) {
 	var (

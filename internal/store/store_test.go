@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"log/slog"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"liaison/internal/account"
+	"liaison/internal/registrar"
 )
 
 // open opens a store that is closed with the test.
@@ -256,6 +258,43 @@ func TestADiskThatIsFullLosesNothingThatWasThere(t *testing.T) {
 	}
 	if r, err := s.ImportAccounts(t.Context(), strings.NewReader(csv.String()), ImportOptions{}); err != nil || r.Added != 5000 {
 		t.Fatal(r, err)
+	}
+}
+
+func TestADatabaseThatAnotherProcessHoldsIsAnErrorAndThenWorksAgain(t *testing.T) {
+	s := newStore(t)
+	other := open(t, Config{Dir: s.dir()})
+	for _, db := range []*sql.DB{s.full, s.quick} {
+		if _, err := db.Exec(`PRAGMA busy_timeout = 20`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	attempt := func() []error {
+		_, account := s.AddAccount(t.Context(), NewAccount{Number: "45675001"})
+		binding := s.SaveBindings(t.Context(), []registrar.Change{{Kind: registrar.Added, Binding: binding(1)}})
+		done := make(chan error)
+		s.Save(record("01"), func(err error) { done <- err })
+		return []error{account, binding, <-done, s.Healthy(t.Context())}
+	}
+	tx, err := other.full.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, err := range attempt() {
+		if i < 3 {
+			wantError(t, err, "locked")
+		} else if err != nil {
+			t.Error("reading waits for a writer:", err)
+		}
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(attempt()...); err != nil {
+		t.Error(err)
+	}
+	if len(stored(t, s)) != 1 || len(openNow(t, s)) != 1 || numbers(t, s) == "" {
+		t.Error("something is missing")
 	}
 }
 
