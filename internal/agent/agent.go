@@ -84,6 +84,7 @@ type Agent struct {
 	kept     bool // keepFlow runs
 
 	tasks sync.WaitGroup // audio of the calls, and what waits for the network
+	ended chan struct{}  // closed when the shard runs no more
 }
 
 // New makes an agent. It resolves the server's name and binds a port, so that what cannot work fails here.
@@ -91,7 +92,7 @@ func New(ctx context.Context, c Config) (*Agent, error) {
 	if c.Codecs == nil {
 		c.Codecs = Codecs()
 	}
-	a := &Agent{config: c, log: c.Logger, transport: c.Transport, calls: map[string]*call{}}
+	a := &Agent{config: c, log: c.Logger, transport: c.Transport, calls: map[string]*call{}, ended: make(chan struct{})}
 	if a.transport == nil {
 		if err := a.listen(ctx); err != nil {
 			return nil, err
@@ -149,6 +150,9 @@ func (a *Agent) listen(ctx context.Context) error {
 	return nil
 }
 
+// errStopped: Run has ended, or is about to.
+var errStopped = errors.New("the agent stops")
+
 // farewell is how long the agent waits for the answers to its last words.
 const farewell = 2 * time.Second
 
@@ -180,9 +184,10 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	cancel()
 	stack.Wait()
-	for _, c := range a.calls { // the shard has ended, so they are ours
+	for _, c := range a.calls { // the shard runs no more, so they are ours
 		c.silence()
 	}
+	close(a.ended)
 	a.tasks.Wait()
 	return failed
 }

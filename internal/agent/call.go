@@ -57,9 +57,9 @@ const (
 	ended
 )
 
-// open binds the sockets for audio and makes our side of the description.
-func (c *call) open(addr netip.Addr, codecs []Codec, file string) error {
-	m, err := openMedia(&c.a.config, addr, file, c.a.config.Answering == Echo)
+// open binds the sockets for audio and makes our side of the description. Listening is for the level of what comes.
+func (c *call) open(addr netip.Addr, codecs []Codec, listen bool, file string) error {
+	m, err := openMedia(&c.a.config, addr, listen, file, c.a.config.Answering == Echo)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (c *call) agree(g sdp.Agreement) {
 		c.a.tasks.Go(func() {
 			m.run(ctx)
 			var r Report
-			m.into(&r)
+			_ = m.into(&r) // an incoming call has no recording; of ours Call tells
 			log.Info("audio ended", "sent", r.Sent.Packets, "received", r.Received.Packets, "lost", r.Received.Lost, "jitter_ms", r.Received.Jitter)
 		})
 	}
@@ -163,11 +163,20 @@ func (c *call) bye(reason string) {
 		head = sip.AppendHeader(head, "Reason", reason)
 	}
 	c.over()
-	r := &request{a: c.a, method: sip.BYE, uri: uri, flow: c.flow, head: head, next: c.cseq.next,
+	r := &request{a: c.a, method: sip.BYE, uri: uri, flow: c.path(), head: head, next: c.cseq.next,
 		final:  func(*sip.Message) { c.end() },
 		failed: func(error) { c.end() },
 	}
 	r.send()
+}
+
+// path is where requests of the call go: its flow, or the one to the server that took the place of a connection that
+// broke.
+func (c *call) path() transport.Flow {
+	if !c.a.transport.Connected(c.flow) && c.a.flow.Proto != 0 {
+		c.flow = c.a.flow
+	}
+	return c.flow
 }
 
 // over stops all that belongs to a call that is up.

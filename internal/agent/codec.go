@@ -12,12 +12,12 @@ import (
 type coding uint8
 
 const (
-	pcma coding = iota
-	pcmu
-	g722
-	l16
-	opus
-	mpa
+	codingPCMA coding = iota
+	codingPCMU
+	codingG722
+	codingL16
+	codingOpus
+	codingMPA
 )
 
 // Codec is one audio format of an offer, as a=rtpmap and a=fmtp tell it.
@@ -31,16 +31,17 @@ type Codec struct {
 	coding coding
 }
 
-// The codecs that the agent knows, in the order in which it offers them: best audio first.
+// The codecs that the agent knows, in the order in which it offers them: stereo first, and of that the one that gets
+// through any line.
 // Payload types over 95 are its own choice and only hold for its own offers.
 var codecs = []Codec{
-	{Name: "L16", Clock: 48000, Channels: 2, PayloadType: 96, coding: l16},
-	{Name: "L16", Clock: 48000, Channels: 1, PayloadType: 97, coding: l16},
-	{Name: "opus", Clock: 48000, Channels: 2, PayloadType: 98, Format: "stereo=1;sprop-stereo=1;maxaveragebitrate=128000", coding: opus},
-	{Name: "MPA", Clock: 90000, Channels: 1, PayloadType: 14, coding: mpa},
-	{Name: "G722", Clock: 8000, Channels: 1, PayloadType: 9, coding: g722},
-	{Name: "PCMA", Clock: 8000, Channels: 1, PayloadType: 8, coding: pcma},
-	{Name: "PCMU", Clock: 8000, Channels: 1, PayloadType: 0, coding: pcmu},
+	{Name: "opus", Clock: 48000, Channels: 2, PayloadType: 98, Format: "stereo=1;sprop-stereo=1;maxaveragebitrate=128000", coding: codingOpus},
+	{Name: "L16", Clock: 48000, Channels: 2, PayloadType: 96, coding: codingL16},
+	{Name: "L16", Clock: 48000, Channels: 1, PayloadType: 97, coding: codingL16},
+	{Name: "MPA", Clock: 90000, Channels: 1, PayloadType: 14, Format: "layer=2", coding: codingMPA},
+	{Name: "G722", Clock: 8000, Channels: 1, PayloadType: 9, coding: codingG722},
+	{Name: "PCMA", Clock: 8000, Channels: 1, PayloadType: 8, coding: codingPCMA},
+	{Name: "PCMU", Clock: 8000, Channels: 1, PayloadType: 0, coding: codingPCMU},
 }
 
 // Codecs gives all that the agent can send and receive, in its order of preference.
@@ -75,9 +76,9 @@ func (c Codec) Is(name string, clock, channels int) bool {
 // rate is the sampling rate of the audio in Hz.
 func (c Codec) rate() int {
 	switch c.coding {
-	case g722:
+	case codingG722:
 		return 16000 // RFC 3551 4.5.2: the RTP clock of 8,000 was a mistake that has to stay.
-	case mpa:
+	case codingMPA:
 		return 48000
 	}
 	return c.Clock
@@ -89,9 +90,9 @@ const maxPayload = 1200
 // octetsPerMillisecond of the codings that can be cut anywhere; 0 for those that come in frames.
 func (c Codec) octetsPerMillisecond() int {
 	switch c.coding {
-	case pcma, pcmu, g722:
+	case codingPCMA, codingPCMU, codingG722:
 		return 8
-	case l16:
+	case codingL16:
 		return c.Clock / 1000 * c.Channels * 2
 	}
 	return 0
@@ -101,11 +102,11 @@ func (c Codec) octetsPerMillisecond() int {
 // that fit a packet, or the length of a frame.
 func (c Codec) Ptime(asked time.Duration) time.Duration {
 	switch c.coding {
-	case opus:
+	case codingOpus:
 		return 20 * time.Millisecond
-	case mpa:
+	case codingMPA:
 		return 24 * time.Millisecond
-	case l16:
+	case codingL16:
 		if asked == 0 {
 			asked = 5 * time.Millisecond
 		}

@@ -92,7 +92,7 @@ func (c *call) pickUp() {
 			addr = via.Unmap()
 		}
 	}
-	if err := c.open(addr, c.a.config.Codecs, ""); err != nil {
+	if err := c.open(addr, c.a.config.Codecs, false, ""); err != nil {
 		c.a.log.Error("no ports for the audio of a call", "error", err)
 		c.refuse(sip.Errorf(503, "", "%w", err))
 		return
@@ -270,7 +270,7 @@ func (c *call) keepSession(period string, half time.Duration) {
 	head = sip.AppendHeader(head, "Contact", c.a.contact(c.flow))
 	head = sip.AppendHeader(head, "Supported", "timer")
 	head = sip.AppendHeader(head, "Session-Expires", period+";refresher=uac")
-	r := &request{a: c.a, method: sip.UPDATE, uri: uri, flow: c.flow, head: head, next: c.cseq.next,
+	r := &request{a: c.a, method: sip.UPDATE, uri: uri, flow: c.path(), head: head, next: c.cseq.next,
 		failed: func(error) {},
 		final: func(m *sip.Message) {
 			if m.Status == 481 && c.state == up { // RFC 3261 12.2.1.2: the peer does not know the call any more

@@ -76,7 +76,7 @@ type media struct {
 }
 
 // openMedia binds the sockets, so that the description can name them. Nothing flows before run.
-func openMedia(c *Config, addr netip.Addr, file string, echo bool) (*media, error) {
+func openMedia(c *Config, addr netip.Addr, listen bool, file string, echo bool) (*media, error) {
 	audio, control, err := openPair(addr, c.Ports)
 	if err != nil {
 		return nil, err
@@ -87,7 +87,7 @@ func openMedia(c *Config, addr netip.Addr, file string, echo bool) (*media, erro
 		ssrc: rand.Uint32(), sequence: uint16(rand.Uint32()), stamp: rand.Uint32(),
 		changed:  make(chan struct{}, 1),
 		ended:    make(chan struct{}),
-		receiver: receiver{file: file},
+		receiver: receiver{listen: listen, file: file},
 	}, nil
 }
 
@@ -138,9 +138,7 @@ func (m *media) run(ctx context.Context) {
 	readers.Wait()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.receiver.close(); err != nil {
-		m.log.Error("what was received could not be written: look at the path and the space on the disk", "error", err)
-	}
+	m.receiver.close()
 }
 
 // discard ends what never ran.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ type Dial struct {
 	Number string        // or user@host
 	Codecs []Codec       // to offer; nil: those of the agent
 	For    time.Duration // from the answer; 0: until the other side hangs up
-	File   string        // where to write what is received; empty: nowhere
+	File   string        // where to write what is received: WAV, but MPEG Layer II as its bare frames; empty: nowhere
 	Late   bool          // a delayed offer: the INVITE has no description, the ACK has the answer
 }
 
@@ -25,37 +26,58 @@ type Dial struct {
 func (a *Agent) Call(ctx context.Context, d Dial) Report {
 	c := &call{a: a, state: calling, began: time.Now()}
 	c.report.Number = d.Number
+	if d.File != "" {
+		// Now, and not after a long call for nothing.
+		f, err := os.Create(d.File)
+		if err != nil {
+			c.fail(err)
+			return c.report
+		}
+		f.Close()
+	}
 	done := make(chan struct{})
 	c.whenEnded = append(c.whenEnded, func() { close(done) })
 	a.shard.Post(func() { c.dial(d) })
 	select {
 	case <-done:
+	case <-a.ended:
 	case <-ctx.Done():
-		a.shard.Post(func() {
-			if c.report.Error == nil && c.state == calling {
-				c.fail(errors.New("stopped before the call was answered"))
-			}
-			c.hangUp("")
-		})
+		a.shard.Post(c.stop)
 		select {
 		case <-done:
+		case <-a.ended:
 		case <-time.After(farewell):
 			a.shard.Post(c.end)
-			<-done
+			select {
+			case <-done:
+			case <-a.ended:
+			}
 		}
+	}
+	if c.state != ended {
+		c.fail(errStopped)
 	}
 	if c.media != nil {
 		<-c.media.ended
-		c.media.into(&c.report)
+		c.fail(c.media.into(&c.report))
 	}
-	if c.report.Answered && c.report.Error == nil && c.report.Received.Packets == 0 {
+	if c.report.Answered && c.report.Received.Packets == 0 {
 		c.fail(errors.New("no audio came back"))
 	}
 	return c.report
 }
 
+// stop ends the call because the user wants it.
+func (c *call) stop() {
+	if c.state == calling {
+		c.fail(errors.New("stopped before the call was answered"))
+	}
+	c.hangUp("")
+}
+
+// fail notes what went wrong; the first is what counts.
 func (c *call) fail(err error) {
-	if c.report.Error == nil {
+	if err != nil && c.report.Error == nil {
 		s := err.Error()
 		c.report.Error = &s
 	}
@@ -72,7 +94,7 @@ func (c *call) dial(d Dial) {
 	c.callID, c.localTag = newToken(), newToken()
 	c.report.CallID = c.callID
 	if a.stopping {
-		c.giveUpCall(errors.New("the agent stops"))
+		c.giveUpCall(errStopped)
 		return
 	}
 	a.calls[c.localTag] = c
@@ -103,7 +125,7 @@ func (c *call) sendInvite(d Dial) {
 	if d.Codecs == nil {
 		d.Codecs = a.config.Codecs
 	}
-	if err := c.open(c.flow.Local.Addr(), d.Codecs, d.File); err != nil {
+	if err := c.open(c.flow.Local.Addr(), d.Codecs, true, d.File); err != nil {
 		c.giveUpCall(err)
 		return
 	}

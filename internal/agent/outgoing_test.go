@@ -30,7 +30,7 @@ func TestAgentsHearEachOther(t *testing.T) {
 			if r.Sent.Packets == 0 || r.Received.Packets == 0 || r.Received.Bytes == 0 || r.Duration <= 0 || r.CallID == "" {
 				t.Errorf("%s", show(r))
 			}
-			decodes := name != "opus" && name != "MPA"
+			decodes := name != "MPA"
 			if (r.Received.Level != nil) != decodes {
 				t.Errorf("%s", show(r))
 			}
@@ -67,11 +67,43 @@ func TestEcho(t *testing.T) {
 	}
 }
 
+func TestAHundredCallersAtATime(t *testing.T) {
+	callee := agent(t, Config{Number: "15000", Server: "127.0.0.1:9", Callers: 100})
+	caller := agent(t, Config{Number: "45675001", Server: callee.address()})
+	reports := make(chan Report)
+	for range 101 {
+		go func() {
+			reports <- caller.Call(t.Context(), Dial{Number: "15000", Codecs: []Codec{mustCodec(t, "PCMA")}, For: 2 * time.Second})
+		}()
+	}
+	busy := 0
+	for range 101 {
+		r := <-reports
+		switch {
+		case r.Status == 486:
+			busy++
+		case r.Error != nil || r.Received.Packets == 0:
+			t.Errorf("%s", show(r))
+		}
+	}
+	if busy != 1 {
+		t.Errorf("%d callers heard busy", busy)
+	}
+}
+
+func TestARecordingThatCannotBeMadeIsSaidBeforeTheCall(t *testing.T) {
+	a := agent(t, Config{Number: "45675001", Server: "127.0.0.1:9"})
+	r := a.Call(t.Context(), Dial{Number: "15000", File: filepath.Join(t.TempDir(), "no", "folder.wav")})
+	if r.Error == nil || r.CallID != "" {
+		t.Error(show(r))
+	}
+}
+
 func TestDelayedOfferOfOurs(t *testing.T) {
 	callee := agent(t, Config{Number: "15000", Server: "127.0.0.1:9"})
 	caller := agent(t, Config{Number: "45675001", Server: callee.address()})
 	r := caller.Call(t.Context(), Dial{Number: "15000", Late: true, For: 500 * time.Millisecond})
-	if r.Error != nil || r.Codec != "L16/48000/2" || r.Received.Packets == 0 {
+	if r.Error != nil || r.Codec != "opus/48000/2" || r.Received.Packets == 0 {
 		t.Errorf("%s", show(r))
 	}
 }

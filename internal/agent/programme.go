@@ -125,21 +125,21 @@ func (p *Recordings) Stream(c Codec, ptime time.Duration) *Stream {
 	ptime = c.Ptime(ptime)
 	s := &Stream{Ptime: ptime, Ticks: uint32(int64(ptime) * int64(c.Clock) / int64(time.Second))}
 	switch c.coding {
-	case pcma:
+	case codingPCMA:
 		s.octets = p.pcma
-	case pcmu:
+	case codingPCMU:
 		s.octets = p.pcmu
-	case g722:
+	case codingG722:
 		s.octets = p.g722
-	case l16:
+	case codingL16:
 		s.octets = p.mono()
 		if c.Channels == 2 {
 			s.octets = p.stereo()
 		}
-	case opus:
+	case codingOpus:
 		s.count = len(p.opus)
 		s.frames = func(n int) []byte { return p.opus[n] }
-	case mpa:
+	case codingMPA:
 		s.count = len(p.mpa) / mpaFrame
 		s.frames = func(n int) []byte { return p.mpa[n*mpaFrame : (n+1)*mpaFrame] }
 		s.size = mpaHeader

@@ -3,14 +3,17 @@ package agent
 import (
 	"time"
 
+	"github.com/pion/opus"
+
 	"liaison/internal/rtp"
 )
 
 // receiver measures the audio that comes to one call, decodes what it can and keeps the recording.
 // It has one owner.
 type receiver struct {
-	stats rtp.Stats
-	level level
+	stats  rtp.Stats
+	level  level
+	listen bool // decode, for the level; the test number has no need of that
 
 	codec   Codec
 	file    string // of the recording; none if empty
@@ -63,7 +66,10 @@ func (r *receiver) change(c Codec) {
 		r.err = r.rec.close()
 		r.rec, r.file = nil, ""
 	}
-	r.codec, r.decoder, r.placed = c, newDecoder(c), false
+	r.codec, r.decoder, r.placed = c, silent{}, false
+	if r.listen {
+		r.decoder = newDecoder(c)
+	}
 }
 
 // place gives the offset of a packet from the first in ticks.
@@ -79,10 +85,11 @@ func (r *receiver) place(p *rtp.Packet, c Codec) int64 {
 		r.offset += step
 	}
 	r.placed, r.ssrc, r.stamp = true, p.SSRC, p.Timestamp
-	r.end = max(r.end, r.offset+c.ticks(p.Payload, len(r.samples)))
+	r.end = max(r.end, r.offset+c.ticks(len(r.samples)))
 	return r.offset
 }
 
+// close ends the recording. The error is the first that it met.
 func (r *receiver) close() error {
 	if r.rec != nil {
 		if err := r.rec.close(); r.err == nil {
@@ -93,12 +100,9 @@ func (r *receiver) close() error {
 	return r.err
 }
 
-// ticks is how long a payload lasts on the RTP clock.
-func (c Codec) ticks(payload []byte, samples int) int64 {
-	switch c.coding {
-	case opus:
-		return opusSamples(payload)
-	case mpa:
+// ticks is how long the samples of a packet last on the RTP clock.
+func (c Codec) ticks(samples int) int64 {
+	if c.coding == codingMPA {
 		return 90 * 24
 	}
 	return int64(samples/c.Channels) * int64(c.Clock) / int64(c.rate())
@@ -111,14 +115,16 @@ type decoder interface {
 
 func newDecoder(c Codec) decoder {
 	switch c.coding {
-	case pcma:
+	case codingPCMA:
 		return &table711{alawTable()}
-	case pcmu:
+	case codingPCMU:
 		return &table711{mulawTable()}
-	case g722:
+	case codingG722:
 		return &g722Decoder{}
-	case l16:
+	case codingL16:
 		return linear{}
+	case codingOpus:
+		return &opusDecoder{}
 	}
 	return silent{}
 }
@@ -140,6 +146,41 @@ func (linear) decode(dst []int16, payload []byte) []int16 {
 		dst = append(dst, int16(uint16(payload[0])<<8|uint16(payload[1])))
 	}
 	return dst
+}
+
+// opusDecoder gives 48 kHz stereo, whatever is in the packets.
+type opusDecoder struct {
+	opus.Decoder
+	ready  bool
+	broken bool
+	out    []int16
+}
+
+// maxOpus is the longest packet, 120 ms, in samples of both sides (RFC 6716 3.2.1).
+const maxOpus = 5760 * 2
+
+func (d *opusDecoder) decode(dst []int16, payload []byte) (samples []int16) {
+	if d.broken {
+		return dst
+	}
+	if !d.ready {
+		d.ready, d.out = true, make([]int16, maxOpus)
+		if d.Init(48000, 2) != nil {
+			d.broken = true
+			return dst
+		}
+	}
+	// The payload is from the network and the decoder is young: a packet that it fails at must not end the call.
+	defer func() {
+		if recover() != nil {
+			d.broken, samples = true, dst
+		}
+	}()
+	n, err := d.DecodeToInt16(payload, d.out)
+	if err != nil {
+		return dst
+	}
+	return append(dst, d.out[:2*n]...)
 }
 
 type silent struct{}

@@ -43,7 +43,7 @@ func TestRecordingKeepsTime(t *testing.T) {
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "f.wav")
-			r := receiver{file: file}
+			r := receiver{listen: true, file: file}
 			for _, p := range row.in {
 				payload := bytes.Repeat([]byte{byte(p.value >> 8), byte(p.value)}, 4)
 				r.take(&rtp.Packet{Sequence: p.seq, Timestamp: p.stamp, SSRC: p.ssrc, Payload: payload}, c, time.Unix(0, 0))
@@ -63,7 +63,7 @@ func TestRecordingKeepsTime(t *testing.T) {
 }
 
 func TestARecordingThatCannotBeMadeIsAnErrorAtTheEnd(t *testing.T) {
-	r := receiver{file: filepath.Join(t.TempDir(), "no", "such", "folder.wav")}
+	r := receiver{listen: true, file: filepath.Join(t.TempDir(), "no", "such", "folder.wav")}
 	c := mustCodec(t, "PCMA")
 	for n := range 3 {
 		r.take(&rtp.Packet{Sequence: uint16(n), Payload: make([]byte, 160)}, c, time.Unix(0, 0))
@@ -84,22 +84,15 @@ func TestLevelOfNothingIsNoLevel(t *testing.T) {
 	}
 }
 
-func TestOpusSamples(t *testing.T) {
-	rows := []struct {
-		name string
-		in   []byte
-		want int64
-	}{
-		{"one CELT frame of 20 ms", []byte{31<<3 | 4}, 960},
-		{"one CELT frame of 2.5 ms", []byte{28 << 3}, 120},
-		{"two SILK frames of 60 ms", []byte{3<<3 | 1}, 5760},
-		{"three hybrid frames of 10 ms", []byte{12<<3 | 3, 3}, 1440},
-		{"a count byte that is missing", []byte{12<<3 | 3}, 0},
-		{"nothing", nil, 0},
-	}
-	for _, row := range rows {
-		if got := opusSamples(row.in); got != row.want {
-			t.Errorf("%s: %d, want %d", row.name, got, row.want)
+func TestAnOpusPacketThatIsNoneIsNoAudio(t *testing.T) {
+	d := newDecoder(mustCodec(t, "opus"))
+	for _, payload := range [][]byte{nil, {0xff}, {3}, {31<<3 | 3, 63}, bytes.Repeat([]byte{0xfc, 0xff}, 500)} {
+		if n := len(d.decode(nil, payload)); n%2 != 0 || n > maxOpus {
+			t.Errorf("%x: %d samples", payload[:min(len(payload), 4)], n)
 		}
+	}
+	s := mustRecordings(t).Stream(mustCodec(t, "opus"), 0)
+	if n := len(d.decode(nil, s.AppendNext(nil))); n != 1920 {
+		t.Errorf("%d samples", n)
 	}
 }

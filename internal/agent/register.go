@@ -48,6 +48,8 @@ func (a *Agent) Register(ctx context.Context) error {
 	select {
 	case err := <-result:
 		return err
+	case <-a.ended:
+		return errStopped
 	case <-ctx.Done():
 		return ctx.Err()
 	}

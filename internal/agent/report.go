@@ -40,8 +40,8 @@ type Received struct {
 	Level      *float64 `json:"level_dbfs"` // a full-scale sine is 0; null: nothing that can be decoded here
 }
 
-// into writes what the audio of a call was into its report, when it has ended.
-func (m *media) into(r *Report) {
+// into writes what the audio of a call was into its report, when it has ended. The error is that of the recording.
+func (m *media) into(r *Report) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.receiver.stats.Summary()
@@ -54,6 +54,7 @@ func (m *media) into(r *Report) {
 	if s.Packets > 0 && !m.answeredAt.IsZero() {
 		r.Received.First = max(s.First.Sub(m.answeredAt).Milliseconds(), 0)
 	}
+	return m.receiver.err
 }
 
 func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*1000) / 1000 }
