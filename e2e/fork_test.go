@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"liaison/e2e/lab"
 	"liaison/e2e/peer"
 )
 
@@ -82,14 +83,17 @@ func TestCallForksToEveryContact(t *testing.T) {
 	})
 	t.Run("both answer at the same moment: the caller gets both and ends one", func(t *testing.T) {
 		invite, b := begin(t, "fork-both")
-		for _, who := range []string{"first", "second"} {
-			callee.Answer(t, b[who], "200 OK", who, contact(who)+"Content-Type: application/sdp\n", someSDP)
-		}
 		oks := map[string]*peer.Message{}
-		for len(oks) < 2 {
-			m := caller.Receive(t, "200")
-			oks[m.Header("To")] = m
-		}
+		lab.Eventually(t, peer.Soon, "both answers reach the caller", func() bool {
+			// RFC 3261 13.3.1.4: an answer is repeated until its ACK comes.
+			for _, who := range []string{"first", "second"} {
+				callee.Answer(t, b[who], "200 OK", who, contact(who)+"Content-Type: application/sdp\n", someSDP)
+			}
+			for m, ok := caller.Within(500*time.Millisecond, "200"); ok; m, ok = caller.Within(500*time.Millisecond, "200") {
+				oks[m.Header("To")] = m
+			}
+			return len(oks) == 2
+		})
 		for _, ok := range oks {
 			caller.Send(t, caller.InDialog("ACK", 2, invite, ok), "")
 			callee.Receive(t, "ACK")

@@ -74,7 +74,7 @@ func TestCodecChangesByReINVITE(t *testing.T) {
 	callee := s.baresip(t, "45675002", func(c *peer.BaresipConfig) { c.Answer = "auto" })
 	callee.Register(t)
 	peer.StartSIPp(t, s.site(t), "change-caller", peer.SIPpConfig{
-		Scenario: scenario(t, "change-caller"), Server: serverAddr + ":5060",
+		Scenario: scenario(t, "change-caller"), Server: serverAddr + ":5060", Calls: 1,
 		Number: "45675001", Password: password("45675001"), Keys: map[string]string{"callee": "45675002"},
 	}).Passed(t)
 	callee.Wait(t, "CALL_CLOSED")

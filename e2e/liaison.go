@@ -10,7 +10,9 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -90,11 +92,24 @@ func (l *Liaison) Try(t testing.TB, args ...string) (stdout, stderr string, code
 	return runHere(t, exec.Command(binary(t), append([]string{"--config", l.config, "--data", l.data}, args...)...))
 }
 
+// runHere runs a short command; it may take a minute at most.
 func runHere(t testing.TB, cmd *exec.Cmd) (stdout, stderr string, code int) {
 	t.Helper()
-	p := lab.Start(t, "liaison "+cmd.Args[len(cmd.Args)-1], cmd)
-	code = p.Ended(t, time.Minute)
-	return p.Out.String(), p.Err.String(), code
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	late := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	err := cmd.Wait()
+	if !late.Stop() {
+		t.Fatalf("%s takes more than a minute\n%s", strings.Join(cmd.Args, " "), errs.String())
+	}
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
 // row is one object of a --json list.

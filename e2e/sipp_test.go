@@ -43,7 +43,7 @@ func TestSIPpCallsSIPp(t *testing.T) {
 			})
 			caller := peer.StartSIPp(t, calling, row.caller, peer.SIPpConfig{
 				Scenario: scenario(t, row.caller, "WANT", row.want), Number: "45675001", Password: password("45675001"),
-				Server: serverAddr + ":5060", Keys: map[string]string{"callee": "45675002"},
+				Server: serverAddr + ":5060", Calls: 1, Keys: map[string]string{"callee": "45675002"},
 			})
 			caller.Passed(t)
 			callee.Passed(t)

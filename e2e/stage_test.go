@@ -128,7 +128,7 @@ func (s *stage) sippRegistered(t testing.TB, h *lab.Host, number string) int {
 	t.Helper()
 	port := h.FreePort(t)
 	peer.StartSIPp(t, h, "register", peer.SIPpConfig{
-		Scenario: scenario(t, "register"), Server: serverAddr + ":5060", Port: port,
+		Scenario: scenario(t, "register"), Server: serverAddr + ":5060", Port: port, Calls: 1,
 		CSV: "SEQUENTIAL\n" + registerRow(number),
 	}).Passed(t)
 	return port
@@ -141,9 +141,14 @@ func registerRow(number string) string {
 // newestRecord waits until there are n records and the newest is complete.
 func (s *stage) newestRecord(t testing.TB, n int) row {
 	t.Helper()
+	return s.newestRecordWithin(t, peer.Soon, n)
+}
+
+func (s *stage) newestRecordWithin(t testing.TB, d time.Duration, n int) row {
+	t.Helper()
 	var newest row
 	var last []row
-	lab.Eventually(t, peer.Soon, fmt.Sprintf("%d records, the newest of them complete", n), func() bool {
+	lab.Eventually(t, d, fmt.Sprintf("%d records, the newest of them complete", n), func() bool {
 		last = s.ours.List(t, "record")
 		if len(last) != n {
 			return false

@@ -74,7 +74,7 @@ func (s *Script) Branch() string {
 // status. What does not fit is kept for a later call, but for repeated messages.
 func (s *Script) Receive(t testing.TB, what string) *Message {
 	t.Helper()
-	m, ok := s.within(Soon, what)
+	m, ok := s.Within(Soon, what)
 	if !ok {
 		var have []string
 		for _, m := range s.unread {
@@ -88,12 +88,13 @@ func (s *Script) Receive(t testing.TB, what string) *Message {
 // Silent waits that long and wants no such message.
 func (s *Script) Silent(t testing.TB, d time.Duration, what string) {
 	t.Helper()
-	if m, ok := s.within(d, what); ok {
+	if m, ok := s.Within(d, what); ok {
 		t.Errorf("agent %s got what it should not:\n%s", s.Number, m.Text)
 	}
 }
 
-func (s *Script) within(d time.Duration, what string) (*Message, bool) {
+// Within is Receive with its own limit, and may find nothing.
+func (s *Script) Within(d time.Duration, what string) (*Message, bool) {
 	fits := func(m *Message) bool { return m.Method == what || strconv.Itoa(m.Status) == what }
 	for i, m := range s.unread {
 		if fits(m) {

@@ -20,7 +20,7 @@ type SIPpConfig struct {
 	Server           string // host:port; not needed by a scenario that only answers
 	Port             int    // the local port; an agent that was registered from it is called there
 	TCP              bool
-	Calls            int               // how many; 0: 1
+	Calls            int               // how many; 0: until the scenario itself ends the run
 	Keys             map[string]string // further [key] words of the scenario
 	CSV              string            // rows for [field0] and so on, with SIPp's first line
 	Within           time.Duration     // the run fails after that; 0: 30 s
@@ -47,7 +47,7 @@ func StartSIPp(t testing.TB, h *lab.Host, name string, c SIPpConfig) *SIPp {
 	args := []string{
 		"-sf", lab.Write(t, dir, "scenario.xml", c.Scenario),
 		"-i", h.Addr.String(), "-p", strconv.Itoa(c.Port), "-mi", h.Addr.String(),
-		"-m", strconv.Itoa(max(c.Calls, 1)), "-l", "1", "-nostdin", "-default_behaviors", "none,abortunexp",
+		"-nostdin", "-default_behaviors", "none,abortunexp",
 		"-trace_err", "-error_file", filepath.Join(dir, "errors"),
 		"-trace_msg", "-message_file", filepath.Join(dir, "messages"),
 		"-timeout", fmt.Sprint(int(c.Within.Seconds()), "s"), "-timeout_error",
@@ -62,6 +62,9 @@ func StartSIPp(t testing.TB, h *lab.Host, name string, c SIPpConfig) *SIPp {
 		args = append(args, "-t", "t1")
 	} else {
 		args = append(args, "-t", "u1")
+	}
+	if c.Calls > 0 {
+		args = append(args, "-m", strconv.Itoa(c.Calls))
 	}
 	if c.CSV != "" {
 		args = append(args, "-inf", lab.Write(t, dir, "calls.csv", c.CSV))
