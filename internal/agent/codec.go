@@ -31,17 +31,17 @@ type Codec struct {
 	coding coding
 }
 
-// The codecs that the agent knows, in the order in which it offers them: stereo first, and of that the one that gets
-// through any line.
+// The codecs that the agent knows, in the order in which it offers them: first what every agent has, every line carries
+// and this one can measure the level of; who wants to hear more names the codec.
 // Payload types over 95 are its own choice and only hold for its own offers.
 var codecs = []Codec{
-	{Name: "opus", Clock: 48000, Channels: 2, PayloadType: 98, Format: "stereo=1;sprop-stereo=1;maxaveragebitrate=128000", coding: codingOpus},
-	{Name: "L16", Clock: 48000, Channels: 2, PayloadType: 96, coding: codingL16},
-	{Name: "L16", Clock: 48000, Channels: 1, PayloadType: 97, coding: codingL16},
-	{Name: "MPA", Clock: 90000, Channels: 1, PayloadType: 14, Format: "layer=2", coding: codingMPA},
-	{Name: "G722", Clock: 8000, Channels: 1, PayloadType: 9, coding: codingG722},
 	{Name: "PCMA", Clock: 8000, Channels: 1, PayloadType: 8, coding: codingPCMA},
 	{Name: "PCMU", Clock: 8000, Channels: 1, PayloadType: 0, coding: codingPCMU},
+	{Name: "G722", Clock: 8000, Channels: 1, PayloadType: 9, coding: codingG722},
+	{Name: "L16", Clock: 48000, Channels: 2, PayloadType: 96, coding: codingL16},
+	{Name: "L16", Clock: 48000, Channels: 1, PayloadType: 97, coding: codingL16},
+	{Name: "opus", Clock: 48000, Channels: 2, PayloadType: 98, Format: "stereo=1;sprop-stereo=1;maxaveragebitrate=128000", coding: codingOpus},
+	{Name: "MPA", Clock: 90000, Channels: 1, PayloadType: 14, Format: "layer=2", coding: codingMPA},
 }
 
 // Codecs gives all that the agent can send and receive, in its order of preference.

@@ -103,7 +103,7 @@ func TestDelayedOfferOfOurs(t *testing.T) {
 	callee := agent(t, Config{Number: "15000", Server: "127.0.0.1:9"})
 	caller := agent(t, Config{Number: "45675001", Server: callee.address()})
 	r := caller.Call(t.Context(), Dial{Number: "15000", Late: true, For: 500 * time.Millisecond})
-	if r.Error != nil || r.Codec != "opus/48000/2" || r.Received.Packets == 0 {
+	if r.Error != nil || r.Codec != "PCMA/8000/1" || r.Received.Packets == 0 {
 		t.Errorf("%s", show(r))
 	}
 }

@@ -32,7 +32,6 @@ type Config struct {
 type Calls struct {
 	Config
 	started time.Time
-	ready   chan struct{}
 
 	mu     sync.Mutex
 	byID   map[string]*Call // answered calls, by record

@@ -55,7 +55,6 @@ type Client struct {
 type clients struct {
 	slot []*Client
 	free []uint32
-	seed uint64
 }
 
 // NewClient makes a client transaction, so that its branch can be written into the request.
