@@ -130,6 +130,20 @@ func (r row) text(t testing.TB, field string) string {
 	return fmt.Sprint(v)
 }
 
+// list is a field that holds texts.
+func (r row) list(t testing.TB, field string) []string {
+	t.Helper()
+	all, ok := r[field].([]any)
+	if !ok {
+		t.Fatalf("field %q is not a list in %v", field, r)
+	}
+	var out []string
+	for _, v := range all {
+		out = append(out, fmt.Sprint(v))
+	}
+	return out
+}
+
 // List gives the rows of `liaison NOUN list --json`.
 func (l *Liaison) List(t testing.TB, noun string) []row {
 	t.Helper()

@@ -380,13 +380,23 @@ func (b *Baresip) Contact(t testing.TB) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-func (b *Baresip) heard() (*audio.Recording, error) {
+// Recording is the file with what it has decoded in its newest call; whole when the call is over.
+func (b *Baresip) Recording(t testing.TB) string {
+	t.Helper()
+	path, err := b.recording()
+	if err != nil {
+		t.Fatalf("baresip %s: %v", b.config.Number, err)
+	}
+	return path
+}
+
+func (b *Baresip) recording() (string, error) {
 	files, err := filepath.Glob(filepath.Join(b.dir, "dump-*-dec.wav"))
 	if err != nil || len(files) == 0 {
-		return nil, fmt.Errorf("no recording (%v)", err)
+		return "", fmt.Errorf("no recording (%v)", err)
 	}
 	// The names are times to the second: the last in order is the newest.
-	return audio.ReadWAV(files[len(files)-1])
+	return files[len(files)-1], nil
 }
 
 // Hears waits until it has recorded that many seconds of its newest call, and gives all of that.
@@ -394,8 +404,11 @@ func (b *Baresip) Hears(t testing.TB, seconds float64) *audio.Recording {
 	t.Helper()
 	var r *audio.Recording
 	lab.Eventually(t, Soon+time.Duration(seconds)*time.Second, fmt.Sprintf("baresip %s records %g s", b.config.Number, seconds), func() bool {
-		var err error
-		r, err = b.heard()
+		path, err := b.recording()
+		if err != nil {
+			return false
+		}
+		r, err = audio.ReadWAV(path)
 		return err == nil && r.Seconds() >= seconds
 	})
 	return r

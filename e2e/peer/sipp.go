@@ -21,6 +21,7 @@ type SIPpConfig struct {
 	Port             int    // the local port; an agent that was registered from it is called there
 	TCP              bool
 	Calls            int               // how many; 0: until the scenario itself ends the run
+	Rate             int               // calls begun in a second; 0: one after the other
 	Keys             map[string]string // further [key] words of the scenario
 	CSV              string            // rows for [field0] and so on, with SIPp's first line
 	Within           time.Duration     // the run fails after that; 0: 30 s
@@ -66,6 +67,11 @@ func StartSIPp(t testing.TB, h *lab.Host, name string, c SIPpConfig) *SIPp {
 	if c.Calls > 0 {
 		args = append(args, "-m", strconv.Itoa(c.Calls))
 	}
+	if c.Rate > 0 {
+		args = append(args, "-r", strconv.Itoa(c.Rate))
+	} else {
+		args = append(args, "-l", "1")
+	}
 	if c.CSV != "" {
 		args = append(args, "-inf", lab.Write(t, dir, "calls.csv", c.CSV))
 	}
@@ -93,10 +99,19 @@ func StartSIPp(t testing.TB, h *lab.Host, name string, c SIPpConfig) *SIPp {
 // Passed waits until the scenario has ended and fails the test unless every call of it succeeded.
 func (s *SIPp) Passed(t testing.TB) {
 	t.Helper()
-	if code := s.process.Ended(t, s.within+5*time.Second); code != 0 {
+	if code := s.Result(t); code != 0 {
 		t.Fatalf("%s ended with status %d", s.process.Name, code)
 	}
 }
+
+// Result waits until the scenario has ended and gives its status: 0 if every call succeeded.
+func (s *SIPp) Result(t testing.TB) int {
+	t.Helper()
+	return s.process.Ended(t, s.within+5*time.Second)
+}
+
+// Kill ends the run at once.
+func (s *SIPp) Kill() { s.process.Kill() }
 
 // Messages is every SIP message of the run so far, as SIPp saw them.
 func (s *SIPp) Messages(t testing.TB) string {

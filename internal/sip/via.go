@@ -53,7 +53,7 @@ func parseVia(b []byte) (v Via, ok bool) {
 	if !isToken(v.Transport) {
 		return v, false
 	}
-	if bytes.IndexAny(head, " \t\r\n") >= 0 { // "host : 5060"
+	if bytes.ContainsAny(head, " \t\r\n") { // "host : 5060"
 		head = bytes.Join(bytes.Fields(head), nil) // a copy, of a Via that hardly anybody writes
 	}
 	v.Host, v.Port, ok = hostPort(head)
