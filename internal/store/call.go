@@ -16,11 +16,9 @@ import (
 // own in the table call, where it can be searched.
 
 const (
-	// answerWait is how long an answered call waits for others to share a transaction with. A flush to the disk costs
-	// as much processor time as ten calls.
-	answerWait = 10 * time.Millisecond
-	// endWait is the same for ended calls, for which nobody waits.
-	endWait = 50 * time.Millisecond
+	// gather is how long a record waits for others to share a transaction with. A flush to the disk costs as much
+	// processor time as ten calls, and nobody notices an answer that is 10 ms late.
+	gather = 10 * time.Millisecond
 	// maxWaiting calls wait; with a disk that does not keep up more than that are refused.
 	maxWaiting = 4096
 )
@@ -34,7 +32,6 @@ type committer struct {
 	waiting []saving
 	closed  bool
 	wake    chan struct{} // something waits
-	hurry   chan struct{} // an answered call waits, or too many
 	done    chan struct{}
 
 	// Of whoever holds Store.writing.
@@ -64,16 +61,12 @@ func (s *Store) Save(r call.Record, done func(error)) {
 	default:
 		c.waiting = append(c.waiting, saving{r, done})
 	}
-	many := len(c.waiting) >= maxWaiting/8
 	c.mu.Unlock()
 	if err != nil {
 		go done(err) // not on the caller's goroutine: it may hold what done needs
 		return
 	}
 	signal(c.wake)
-	if r.Open() || many {
-		signal(c.hurry)
-	}
 }
 
 func signal(c chan struct{}) {
@@ -84,7 +77,7 @@ func signal(c chan struct{}) {
 }
 
 func (c *committer) start(s *Store) {
-	c.wake, c.hurry, c.done = make(chan struct{}, 1), make(chan struct{}, 1), make(chan struct{})
+	c.wake, c.done = make(chan struct{}, 1), make(chan struct{})
 	c.row, c.live = map[string]int64{}, map[int64]int{}
 	go c.run(s)
 }
@@ -98,7 +91,6 @@ func (c *committer) stop() {
 	c.closed = true
 	c.mu.Unlock()
 	signal(c.wake)
-	signal(c.hurry)
 	<-c.done
 }
 
@@ -106,11 +98,7 @@ func (c *committer) run(s *Store) {
 	defer close(c.done)
 	for {
 		<-c.wake
-		select {
-		case <-c.hurry:
-			time.Sleep(answerWait)
-		case <-time.After(endWait):
-		}
+		time.Sleep(gather)
 		c.mu.Lock()
 		group, closed := c.waiting, c.closed
 		c.waiting = nil
