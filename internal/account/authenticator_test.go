@@ -38,6 +38,7 @@ func challenges(t testing.TB, err *sip.Error) []string {
 	t.Helper()
 	if err == nil {
 		t.Fatal("accepted")
+		return nil
 	}
 	name := map[int]string{401: "WWW-Authenticate: ", 407: "Proxy-Authenticate: "}[err.Status]
 	var values []string

@@ -18,7 +18,8 @@ type Config struct {
 	Database string
 	// SecretFile holds the key that encrypts the password hashes. It lies in Data unless the file says otherwise.
 	SecretFile string
-	// Realm of digest authentication. The first start writes it into the database; it cannot change after that.
+	// Realm of digest authentication; empty: the database's. The first start writes it there, and it cannot change after
+	// that.
 	Realm string
 	// Digest are the algorithms offered in a challenge, in this order: "md5", "sha-256".
 	Digest []string
@@ -109,7 +110,6 @@ func Default() Config {
 	c := Config{
 		Data:     "./data",
 		Database: "sqlite",
-		Realm:    "liaison",
 		Digest:   []string{"md5"},
 		SIP: SIP{
 			UDP: append(everywhere(5060), everywhere(5070)...),
