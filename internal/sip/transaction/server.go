@@ -53,7 +53,14 @@ func (s *Shard) newServer(k key, p *transport.Packet) {
 	tx := &Server{Packet: p, shard: s, key: k, method: p.Msg.Method, cseq: p.Msg.CSeq, flow: replyFlow(p), from: p.Flow}
 	tx.resend.owner, tx.expiry.owner = tx, tx
 	s.servers[k] = tx
+	served := false
+	defer func() {
+		if !served && !tx.Final() { // a panic: the sender need not wait, and nothing stays
+			tx.RespondStateless(sip.AppendRefusal(nil, &p.Msg, &sip.Error{Status: 500}, tx.Tag()))
+		}
+	}()
 	s.user.Request(tx)
+	served = true
 }
 
 // Method of the request.

@@ -79,6 +79,11 @@ func (s *Shard) unsent(f transport.Flow, err error) {
 // Now is the time at which the shard took up what it is doing.
 func (s *Shard) Now() time.Time { return s.now }
 
+// Open is what the shard keeps at the moment: transactions with state, and timers. Only the shard may call it.
+func (s *Shard) Open() (servers, clients, timers int) {
+	return len(s.servers), len(s.clients.slot) - len(s.clients.free), s.wheel.count
+}
+
 // Index is the shard's number, from 0.
 func (s *Shard) Index() int { return s.index }
 
@@ -228,7 +233,8 @@ func (s *Shard) packet(p *transport.Packet) {
 	tx := s.servers[k]
 	switch {
 	case m.Method == sip.ACK:
-		if tx == nil || !tx.ack() {
+		// With our own To tag it is the ACK to a refusal that left no state.
+		if tx == nil && string(m.To.Tag()) != k.tag() || tx != nil && !tx.ack() {
 			s.user.Ack(p)
 		}
 		p.Release()

@@ -223,6 +223,26 @@ func TestStatelessAnswerLeavesNothing(t *testing.T) {
 	})
 }
 
+func TestTheACKToAStatelessRefusalIsNoStray(t *testing.T) {
+	run(t, func(b *bench) {
+		tag := ""
+		b.onNew = func(tx *Server) {
+			tag = tx.Tag()
+			tx.RespondStateless(sip.AppendBody(sip.AppendResponse(nil, &tx.Packet.Msg, 407, "", tag), "", nil))
+		}
+		b.receive(udp, request("INVITE", "z9hG4bK1"))
+		ack := strings.Replace(request("ACK", "z9hG4bK1"), "<sip:c@b>", "<sip:c@b>;tag=", 1)
+		b.receive(udp, strings.Replace(ack, ";tag=\r\n", ";tag="+tag+"\r\n", 1))
+		if b.acks != 0 {
+			t.Error("it was passed up")
+		}
+		b.receive(udp, strings.Replace(ack, ";tag=\r\n", ";tag=0123456789abcdef\r\n", 1))
+		if b.acks != 1 {
+			t.Error("one with another tag was not passed up")
+		}
+	})
+}
+
 func TestCancelComesFromWhoInvited(t *testing.T) {
 	run(t, func(b *bench) {
 		b.receive(udp, request("INVITE", "z9hG4bK1"))
@@ -366,6 +386,10 @@ func TestAPanicCostsOneMessage(t *testing.T) {
 		b.receive(udp, request("OPTIONS", "z9hG4bK2"))
 		if b.layer.Panics.Load() != 1 || b.last == nil {
 			t.Errorf("%d panics counted", b.layer.Panics.Load())
+		}
+		b.want("0.0 SIP/2.0 500 Server Internal Error")
+		if n := len(b.shard.servers); n != 1 { // the second one
+			t.Errorf("%d transactions are left", n)
 		}
 	})
 }
