@@ -1,7 +1,6 @@
 package call
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -81,16 +80,13 @@ func (cs *Calls) Fresh(n account.Number) {
 	}
 }
 
-func (cs *Calls) answered(c *Call) {
-	cs.Connected.Add(1)
-	cs.know(c)
-}
-
+// know lists a call that is up.
 func (cs *Calls) know(c *Call) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	cs.byID[c.Record.ID] = c
-	for _, n := range [...]account.Number{c.Record.Caller, c.Record.Callee} {
+	c.numbers = [...]account.Number{c.Record.Caller, c.Record.Callee}
+	for _, n := range c.numbers {
 		cs.number[n] = append(cs.number[n], c)
 	}
 }
@@ -109,7 +105,7 @@ func (cs *Calls) ended(c *Call) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	delete(cs.byID, c.Record.ID)
-	for _, n := range [...]account.Number{c.Record.Caller, c.Record.Callee} {
+	for _, n := range c.numbers {
 		rest := slices.DeleteFunc(cs.number[n], func(x *Call) bool { return x == c })
 		if len(rest) == 0 {
 			delete(cs.number, n)
@@ -126,14 +122,15 @@ func (cs *Calls) Load(ctx context.Context, table func(callID []byte) *Table) err
 		return fmt.Errorf("load open calls: %w", err)
 	}
 	for _, r := range open {
-		c := &Call{Record: r, Callees: make([]Leg, 1)}
-		d := dialog{Caller: &c.Caller, Callee: &c.Callees[0]}
-		if err := json.Unmarshal(r.Dialog, &d); err != nil {
+		c := &Call{Record: r, up: &Leg{answered: true}}
+		c.Callees = []*Leg{c.up}
+		if err := json.Unmarshal(r.Dialog, &ends{&c.Caller, c.up}); err != nil {
 			cs.Logger.Error("a call's dialog cannot be read: it goes on without us and its record ends here", "call", r.ID, "error", err)
 			r.Ended, r.Cause, r.EndedBy, r.Dialog = time.Now().UTC(), "service restarted", ByService, nil
 			cs.Recorder.Save(r, func(error) {})
 			continue
 		}
+		c.Record.Dialog = nil
 		c.table = table([]byte(r.CallID))
 		cs.know(c)
 		c.table.shard.Post(c.resume)
@@ -143,17 +140,17 @@ func (cs *Calls) Load(ctx context.Context, table func(callID []byte) *Table) err
 
 func (c *Call) resume() {
 	now := c.table.shard.Now()
-	c.Caller.Alive, c.Callees[0].Alive = now, now
+	c.Caller.alive, c.up.alive = now, now
 	c.table.add(c)
-	if c.Caller.Flow.Proto == transport.Link || c.Callees[0].Flow.Proto == transport.Link {
+	if c.Caller.Flow.Proto == transport.Link || c.up.Flow.Proto == transport.Link {
 		c.Terminate("service restarted") // the test codec was part of what stopped
 		return
 	}
 	c.startProbes()
 }
 
-// dialog is what the record keeps for the next start.
-type dialog struct {
+// ends is what the record keeps of the dialog for the next start.
+type ends struct {
 	Caller *Leg `json:"caller"`
 	Callee *Leg `json:"callee"`
 }
@@ -169,7 +166,7 @@ func (c *Call) save(then func()) {
 	r := c.Record
 	r.Dialog = nil
 	if c.Up() {
-		r.Dialog, _ = json.Marshal(dialog{&c.Caller, c.Leg(CalleeSide)})
+		r.Dialog, _ = json.Marshal(ends{&c.Caller, c.up})
 	}
 	finish := func() {}
 	if then != nil {
@@ -205,8 +202,15 @@ func (cs *Calls) NewTable(s *transaction.Shard) *Table {
 	return &Table{calls: cs, shard: s, byID: make(map[string][]*Call)}
 }
 
+// Len is how many calls there are, those that ring too.
+func (t *Table) Len() (n int) {
+	for _, same := range t.byID {
+		n += len(same)
+	}
+	return n
+}
+
 func (t *Table) add(c *Call) {
-	t.calls.Begun.Add(1)
 	t.byID[c.Record.CallID] = append(t.byID[c.Record.CallID], c)
 }
 
@@ -219,22 +223,20 @@ func (t *Table) remove(c *Call) {
 	}
 }
 
-// Find is the call that a request with a To tag belongs to (RFC 3261 12.2.2): the side it speaks for, that side's leg
-// and the other.
-func (t *Table) Find(m *sip.Message) (c *Call, side Side, from, to *Leg) {
-	fromTag, toTag := m.From.Tag(), m.To.Tag()
+// Find is the dialog that a request with a To tag belongs to (RFC 3261 12.2.2).
+func (t *Table) Find(m *sip.Message) (Dialog, bool) {
+	from, to := m.From.Tag(), m.To.Tag()
 	for _, c := range t.byID[string(m.CallID)] {
-		for i := range c.Callees {
-			callee := &c.Callees[i]
+		for _, l := range c.Callees {
 			switch {
-			case equal(fromTag, c.Caller.Tag) && equal(toTag, callee.Tag):
-				return c, CallerSide, &c.Caller, callee
-			case equal(fromTag, callee.Tag) && equal(toTag, c.Caller.Tag):
-				return c, CalleeSide, callee, &c.Caller
+			case equal(from, c.Caller.Tag) && equal(to, l.Tag):
+				return Dialog{c, CallerSide, l}, true
+			case equal(from, l.Tag) && equal(to, c.Caller.Tag):
+				return Dialog{c, CalleeSide, l}, true
 			}
 		}
 	}
-	return nil, 0, nil, nil
+	return Dialog{}, false
 }
 
-func equal(b []byte, s string) bool { return bytes.Equal(b, []byte(s)) }
+func equal(b []byte, s string) bool { return string(b) == s }

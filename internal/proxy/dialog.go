@@ -24,23 +24,15 @@ func (w *initial) answered(b *branch, m *sip.Message, forward func()) {
 	w.call.Answered(m, b.target.number, b.target.flow, w.s.isOurs, forward)
 }
 
-func (w *initial) refused(status int, cause string, by *branch, forward func()) {
-	who := call.ByService
-	switch {
-	case status == 487:
-		who = call.ByCaller
-	case by != nil && status != 408 && status != 480 && status != 500 && status != 502:
-		who = call.ByCallee
-	}
-	w.call.Refused(status, cause, who, forward)
+func (w *initial) refused(status int, cause string, by call.EndedBy, forward func()) {
+	w.call.Refused(status, cause, by, forward)
 }
 
 // inside watches a request within a dialog.
 type inside struct {
-	call     *call.Call
-	method   sip.Method
-	side     call.Side
-	from, to *call.Leg
+	call.Dialog
+	method sip.Method
+	offer  bool // it had a body
 }
 
 func (w *inside) ringing(*branch, *sip.Message) {}
@@ -48,41 +40,36 @@ func (w *inside) ringing(*branch, *sip.Message) {}
 func (w *inside) answered(_ *branch, m *sip.Message, forward func()) {
 	switch w.method {
 	case sip.BYE:
-		w.call.HungUp(w.side, w.callee(), forward)
+		w.HungUp(forward)
 		return
 	case sip.INVITE, sip.UPDATE:
-		w.call.Renegotiated(m, w.to)
+		w.Renegotiated(m, w.offer)
 	}
 	forward()
 }
 
-func (w *inside) refused(status int, _ string, _ *branch, forward func()) {
-	// RFC 3261 15.1.1: whatever becomes of a BYE, the dialog has ended; but for one that is sent again with a password.
-	if w.method == sip.BYE && status != 401 && status != 407 {
-		w.call.HungUp(w.side, w.callee(), forward)
-		return
+func (w *inside) refused(status int, _ string, _ call.EndedBy, forward func()) {
+	switch {
+	case w.method != sip.BYE:
+		forward()
+	case status == 401, status == 407:
+		w.StaysUp()
+		forward()
+	default: // RFC 3261 15.1.1: whatever else becomes of a BYE, the dialog has ended
+		w.HungUp(forward)
 	}
-	forward()
-}
-
-// callee is the leg that tells which of the call's dialogs this is.
-func (w *inside) callee() *call.Leg {
-	if w.side == call.CallerSide {
-		return w.to
-	}
-	return w.from
 }
 
 // inDialog serves a request with a To tag: it passes only inside a call that we know, from the side it claims.
 func (s *shard) inDialog(tx *transaction.Server, r request) {
-	p := tx.Packet
-	c, side, from, to := s.table.Find(r.Message)
-	if c == nil {
+	d, ok := s.table.Find(r.Message)
+	if !ok {
 		s.NotInDialog.Add(1)
 		refuse(tx, sip.Errorf(481, "", "no such call"))
 		return
 	}
-	if !s.known(p.Flow, from) {
+	from, to := d.From(), d.To()
+	if !s.known(tx.Packet.Flow, from) {
 		acc := s.authenticate(tx) // a new network that it has not registered from yet
 		if acc == nil {
 			return
@@ -93,19 +80,25 @@ func (s *shard) inDialog(tx *transaction.Server, r request) {
 			return
 		}
 	}
-	c.Seen(p, from, to)
-	f := &fork{s: s, tx: tx, watcher: &inside{c, r.Method, side, from, to}, uri: r.uri, stop: true}
+	f := &fork{s: s, tx: tx, watcher: &inside{d, r.Method, len(r.Body) > 0}, stop: true}
 	tx.Call = f
 	if r.Method == sip.INVITE {
 		s.pending.Add(1)
 		tx.Respond(100, sip.AppendBody(sip.AppendResponse(nil, r.Message, 100, "", ""), "", nil))
 	}
-	f.try(target{number: from.Number, uri: s.remoteTarget(r, to), routes: r.routes, flow: c.Flow(to)})
+	d.WhenUp(func() {
+		if f.cancelled {
+			f.finish()
+			return
+		}
+		d.Seen(tx.Packet)
+		f.try(target{number: to.Number, uri: s.remoteTarget(r, to), routes: r.routes, flow: d.Flow(to)})
+	})
 }
 
-// known tells that a flow is one that a leg's agent uses.
+// known tells that a flow is one that a leg's agent uses. Not the local end: it may use another one of our ports.
 func (s *shard) known(f transport.Flow, l *call.Leg) bool {
-	return f == l.Flow || s.Registrar.Current(l.Number, f)
+	return f.Proto == l.Flow.Proto && f.Remote == l.Flow.Remote && f.Conn == l.Flow.Conn || s.Registrar.Current(l.Number, f)
 }
 
 // remoteTarget is the Request-URI as the sender wrote it; one that keeps writing the number that it dialled gets the
@@ -120,32 +113,27 @@ func (s *shard) remoteTarget(r request, to *call.Leg) []byte {
 // Ack passes on the ACK to a 2xx (RFC 3261 16.11): without a transaction, inside its call only. It cannot be challenged,
 // so from a new place it passes only if that is the agent's own address.
 func (s *shard) Ack(p *transport.Packet) {
-	m := &p.Msg
-	r, err := s.validate(m)
+	r, err := s.validate(&p.Msg)
 	if err != nil {
 		s.StrayAck.Add(1)
 		return
 	}
-	c, _, from, to := s.table.Find(m)
-	if c == nil || !(s.known(p.Flow, from) || p.Flow.Remote.Addr() == from.Flow.Remote.Addr()) {
+	d, ok := s.table.Find(r.Message)
+	if !ok {
 		s.StrayAck.Add(1)
 		return
 	}
-	if s.known(p.Flow, from) {
-		c.Seen(p, from, to)
+	switch from := d.From(); {
+	case s.known(p.Flow, from):
+		d.Seen(p)
+	case p.Flow.Remote.Addr() != from.Flow.Remote.Addr():
+		s.StrayAck.Add(1)
+		return
 	}
-	flow := c.Flow(to)
-	uri := s.remoteTarget(r, to)
-	dst := make([]byte, 0, len(m.Raw)+256)
-	dst = sip.AppendRequestLine(dst, m.Method, uri)
-	dst = s.appendVia(dst, flow, func(dst []byte) []byte {
-		var b [12]byte
-		rand.Read(b[:])
-		return hex.AppendEncode(append(dst, sip.Cookie...), b[:])
-	})
-	dst = m.AppendVias(dst)
-	for _, route := range r.routes {
-		dst = sip.AppendHeader(dst, "Route", route)
-	}
-	s.Send(flow, s.appendRest(dst, m))
+	to := d.To()
+	t := target{uri: s.remoteTarget(r, to), routes: r.routes, flow: d.Flow(to)}
+	var chance [12]byte
+	rand.Read(chance[:])
+	branch := hex.AppendEncode(append(make([]byte, 0, 32), sip.Cookie...), chance[:])
+	s.Send(t.flow, s.forward(p, &t, branch, false))
 }

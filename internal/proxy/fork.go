@@ -1,10 +1,11 @@
 package proxy
 
 import (
-	"bytes"
 	"slices"
 
 	"liaison/internal/account"
+	"liaison/internal/call"
+	"liaison/internal/digest"
 	"liaison/internal/sip"
 	"liaison/internal/sip/transaction"
 	"liaison/internal/sip/transport"
@@ -12,10 +13,10 @@ import (
 
 // target is one place to try.
 type target struct {
-	number   account.Number
+	number   account.Number // of the agent
 	uri      []byte
-	route    string // Path of its registration
-	routes   [][]byte
+	path     string   // of its registration
+	routes   [][]byte // in a dialog: what is left of the route set
 	flow     transport.Flow
 	q        uint16
 	instance string
@@ -28,110 +29,115 @@ type watcher interface {
 	// answered runs forward when the 2xx may go upstream.
 	answered(b *branch, m *sip.Message, forward func())
 	// refused runs forward when the refusal may go upstream.
-	refused(status int, cause string, by *branch, forward func())
+	refused(status int, cause string, by call.EndedBy, forward func())
 }
 
 // silent is the watcher of a request without a call.
 type silent struct{}
 
-func (silent) ringing(*branch, *sip.Message)                      {}
-func (silent) answered(_ *branch, _ *sip.Message, forward func()) { forward() }
-func (silent) refused(_ int, _ string, _ *branch, forward func()) { forward() }
+func (silent) ringing(*branch, *sip.Message)                           {}
+func (silent) answered(_ *branch, _ *sip.Message, forward func())      { forward() }
+func (silent) refused(_ int, _ string, _ call.EndedBy, forward func()) { forward() }
 
 // fork is the response context of a forwarded request (RFC 3261 16.2).
 type fork struct {
-	s        *shard
-	tx       *transaction.Server
-	watcher  watcher
-	uri      []byte
-	record   bool     // add Record-Route
-	waiting  []target // not tried yet, by falling q
-	branches []*branch
-	open     int // branches without a final response
-	best     reply
-	stop     bool // a 6xx, or the caller gave up: no further target
-	decided  bool // by a 2xx, or by the best of the refusals
+	s         *shard
+	tx        *transaction.Server
+	watcher   watcher
+	record    bool     // add Record-Route
+	waiting   []target // not tried yet, by falling q
+	branches  []*branch
+	open      int // branches without a final response
+	best      reply
+	cancelled bool // the caller gave up
+	stop      bool // no further target: a 2xx, a 6xx, a CANCEL
+	decided   bool // what goes upstream is known: a 2xx, or the best of the refusals
+	left      bool // and it has left
 }
 
 // reply is a final response that may go upstream.
 type reply struct {
 	status int
-	bytes  []byte
-	from   *branch
-	cause  string
+	bytes  []byte // nil: one of our own
+	cause  string // in words
 }
 
 // branch is one client transaction of a fork.
 type branch struct {
-	fork   *fork
-	target target
-	client *transaction.Client
-	timerC *transaction.Timer
-	rang   bool
-	final  bool
+	fork    *fork
+	target  target
+	client  *transaction.Client
+	timerC  *transaction.Timer
+	rang    bool
+	tooLong bool // timer C has cancelled it
+	final   bool
 }
 
 // next tries the targets of the highest q that are left, all at once (RFC 3261 16.6).
 func (f *fork) next() {
-	for f.open == 0 && len(f.waiting) > 0 && !f.stop {
-		n := 1
-		for n < len(f.waiting) && f.waiting[n].q == f.waiting[0].q {
-			n++
-		}
-		group := f.waiting[:n]
-		f.waiting = f.waiting[n:]
-		for _, t := range group {
-			f.try(t)
-		}
+	if f.open > 0 || f.decided {
+		return
 	}
-	if f.open == 0 && !f.decided {
+	if len(f.waiting) == 0 {
 		f.finish()
+		return
+	}
+	n := 1
+	for n < len(f.waiting) && f.waiting[n].q == f.waiting[0].q {
+		n++
+	}
+	group := f.waiting[:n]
+	f.waiting = f.waiting[n:]
+	for _, t := range group {
+		f.try(t)
 	}
 }
 
 func (f *fork) try(t target) {
+	t.flow = f.s.forSize(&t, f.tx.Packet)
 	b := &branch{fork: f, target: t}
 	b.client = f.s.NewClient(b)
-	t.flow = f.s.forSize(b, f.tx.Packet)
-	b.target.flow = t.flow
 	f.branches = append(f.branches, b)
 	f.open++
+	var room [64]byte
+	branch := appendBranch(room[:0], b.client, &f.tx.Packet.Msg)
 	method := f.tx.Method()
-	b.client.Send(t.flow, method, f.s.forward(f.tx.Packet, b))
+	b.client.Send(t.flow, method, f.s.forward(f.tx.Packet, &t, branch, f.record))
 	if method == sip.INVITE {
 		b.startTimerC()
 	}
 }
 
-// maxDatagram is the size above which a request should not go over UDP (RFC 3261 18.1.1).
-const maxDatagram = 1300
+// maxDatagram is the size above which a request should not go over UDP (RFC 3261 18.1.1), added the size of what a
+// forwarded request is longer by.
+const maxDatagram, added = 1300, 200
 
 // forSize picks a connection of the same agent for a request that is too large for UDP, if there is one; else it goes
 // out over UDP all the same: a fragment may get through, a refusal never does.
-func (s *shard) forSize(b *branch, p *transport.Packet) transport.Flow {
-	f := b.target.flow
-	if f.Proto != transport.UDP || len(p.Msg.Raw)+200 <= maxDatagram || b.target.number == "" {
-		return f
+func (s *shard) forSize(t *target, p *transport.Packet) transport.Flow {
+	if t.flow.Proto != transport.UDP || len(p.Msg.Raw)+added <= maxDatagram {
+		return t.flow
 	}
-	s.targets = s.Registrar.Lookup(b.target.number, s.targets[:0])
+	s.targets = s.Registrar.Lookup(t.number, s.targets[:0])
 	for i := range s.targets {
 		other := s.targets[i].Flow
-		if other.Proto != transport.UDP && other.Remote.Addr() == f.Remote.Addr() && s.Connected(other) {
+		if other.Proto != transport.UDP && other.Remote.Addr() == t.flow.Remote.Addr() && s.Connected(other) {
 			return other
 		}
 	}
-	return f
+	return t.flow
 }
 
 func (b *branch) startTimerC() {
 	b.timerC.Stop()
 	b.timerC = b.fork.s.After(timerC, func() { // RFC 3261 16.8
 		if b.rang {
+			b.tooLong = true
 			b.client.Cancel()
-		} else if !b.final {
-			b.client.Abandon()
-			b.Failed(b.client, transaction.ErrTimeout)
+			return
 		}
+		b.client.Abandon()
+		b.Failed(b.client, transaction.ErrTimeout)
 	})
 }
 
@@ -153,24 +159,24 @@ func (b *branch) Response(_ *transaction.Client, p *transport.Packet) {
 		b.rang = true // it is there: a CANCEL can reach it
 	case m.Status < 200:
 		b.rang = true
-		if f.tx.Method() == sip.INVITE {
+		if f.tx.Method() == sip.INVITE && !b.tooLong {
 			b.startTimerC() // RFC 3261 16.7 step 2
 		}
 		f.watcher.ringing(b, m)
 		if !f.decided && !f.stop {
-			f.tx.Respond(m.Status, forwardResponse(m))
+			f.tx.Respond(m.Status, f.s.forwardResponse(m))
 		}
 	case m.Status < 300:
 		b.close()
-		f.decide()
-		status, answer := m.Status, forwardResponse(m)
-		f.watcher.answered(b, m, func() { f.tx.Respond(status, answer) })
+		f.decided = true
+		status, answer := m.Status, f.s.forwardResponse(m)
+		f.watcher.answered(b, m, func() { f.leave(status, answer) })
 		f.giveUp() // RFC 3261 16.7 step 10
 	default:
 		if !b.close() {
 			return
 		}
-		f.offer(reply{m.Status, forwardResponse(m), b, ""}, m)
+		f.offer(f.judge(b, m))
 		if m.Status >= 600 { // RFC 3261 16.7 step 5
 			f.giveUp()
 		}
@@ -178,37 +184,44 @@ func (b *branch) Response(_ *transaction.Client, p *transport.Packet) {
 	}
 }
 
-// Failed: timer F or B, or a broken connection, counts as 408 or 503 (RFC 3261 16.9); another flow of the same device
-// is tried first.
+// Failed: timer F or B, or a broken connection, counts as a refusal (RFC 3261 16.9); another flow of the same device is
+// tried first.
 func (b *branch) Failed(_ *transaction.Client, err error) {
 	f := b.fork
 	if !b.close() {
 		return
 	}
-	if others := b.target.others; len(others) > 0 && !f.stop && f.tx.Packet != nil {
+	if others := b.target.others; len(others) > 0 && !f.stop {
 		t := others[0]
 		t.others = others[1:]
 		f.try(t)
 		return
 	}
-	status, cause := 480, "connection lost"
 	if err == transaction.ErrTimeout {
-		status, cause = 408, "no answer from the agent"
+		f.offer(reply{status: 408, cause: "no answer from the agent"})
+	} else {
+		f.offer(reply{status: 480, cause: "connection lost"})
 	}
-	f.offer(reply{status: status, from: b, cause: cause}, nil)
 	f.next()
+}
+
+// judge is what an agent's refusal means for the caller.
+func (f *fork) judge(b *branch, m *sip.Message) reply {
+	switch {
+	case (m.Status == 401 || m.Status == 407) && f.s.ownChallenge(m):
+		// A callee that challenges in our name would make the caller tell its password's hash (CVE-2021-41158).
+		return reply{status: 502, cause: "the agent asked for a password of this service"}
+	case m.Status == 503: // RFC 3261 16.7 step 6: it speaks of the agent, not of us
+		return reply{status: 500, cause: "the agent is out of service"}
+	case m.Status == 487 && b.tooLong: // RFC 3261 16.8: as if a 408 had come
+		return reply{status: 408, cause: cause(408)}
+	}
+	return reply{m.Status, f.s.forwardResponse(m), cause(m.Status)}
 }
 
 // offer keeps the better of two final responses (RFC 3261 16.7 step 6): a 6xx, else the lowest class; within 4xx those
 // that let the caller try again in another way.
-func (f *fork) offer(r reply, m *sip.Message) {
-	if m != nil && (r.status == 401 || r.status == 407) && f.s.ownChallenge(m) {
-		// A callee that challenges in our name would make the caller tell its password's hash (CVE-2021-41158).
-		r = reply{status: 502, from: r.from, cause: "the agent asked for a password of this service"}
-	}
-	if r.status == 503 { // RFC 3261 16.7 step 6: it speaks of the agent, not of us
-		r = reply{status: 500, from: r.from}
-	}
+func (f *fork) offer(r reply) {
 	if f.best.status == 0 || rank(r.status) < rank(f.best.status) {
 		f.best = r
 	}
@@ -241,51 +254,59 @@ func (f *fork) giveUp() {
 
 // finish sends the best of the final responses upstream.
 func (f *fork) finish() {
-	r := f.best
-	if r.status == 0 {
-		r = reply{status: 480, cause: "not registered"}
+	r, by := f.best, call.ByService
+	switch {
+	case f.cancelled && r.status < 600: // whatever the branches made of it
+		by = call.ByCaller
+		if r.status != 487 {
+			r = reply{status: 487, cause: cause(487)}
+		}
+	case r.bytes != nil:
+		by = call.ByCallee
 	}
-	if r.bytes == nil {
-		f.refuse(r.status, r.cause)
-		return
-	}
-	f.decide()
-	f.watcher.refused(r.status, cause(r.status), r.from, func() { f.tx.Respond(r.status, r.bytes) })
+	f.refuse(r, by)
 }
 
-// refuse answers for ourselves.
-func (f *fork) refuse(status int, why string) {
-	f.decide()
-	if why == "" {
-		why = cause(status)
-	}
-	f.watcher.refused(status, why, nil, func() { f.tx.Refuse(&sip.Error{Status: status}) })
+func (f *fork) refuse(r reply, by call.EndedBy) {
+	f.decided = true
+	f.watcher.refused(r.status, r.cause, by, func() {
+		if r.bytes == nil {
+			e := &sip.Error{Status: r.status}
+			r.bytes = sip.AppendRefusal(nil, &f.tx.Packet.Msg, e, f.tx.Tag())
+		}
+		f.leave(r.status, r.bytes)
+	})
 }
 
-func (f *fork) decide() {
-	if !f.decided && f.tx.Method() == sip.INVITE {
+// leave sends a final response upstream; a 2xx may be sent again.
+func (f *fork) leave(status int, b []byte) {
+	f.tx.Respond(status, b)
+	if !f.left && f.tx.Method() == sip.INVITE {
 		f.s.pending.Add(-1)
 	}
-	f.decided = true
+	f.left = true
 }
 
-// Cancelled: the caller has given up (RFC 3261 16.10); the final response is what the branches make of it.
+// Cancelled: the caller has given up (RFC 3261 16.10).
 func (s *shard) Cancelled(tx *transaction.Server) {
 	if f, ok := tx.Call.(*fork); ok {
+		f.cancelled = true
 		f.giveUp()
 	}
 }
 
 // ownChallenge tells that a response challenges for our realm.
 func (s *shard) ownChallenge(m *sip.Message) bool {
-	return slices.ContainsFunc([]sip.HeaderID{sip.HeaderWWWAuthenticate, sip.HeaderProxyAuthenticate}, func(id sip.HeaderID) bool {
-		for i := range m.Len() {
-			if h := m.At(i); h.ID == id && bytes.Contains(h.Value, []byte(`"`+s.Realm+`"`)) {
-				return true
-			}
+	for i := range m.Len() {
+		h := m.At(i)
+		if !slices.Contains([]sip.HeaderID{sip.HeaderWWWAuthenticate, sip.HeaderProxyAuthenticate}, h.ID) {
+			continue
 		}
-		return false
-	})
+		if c, err := digest.ParseChallenge(h.Value); err == nil && c.Realm == s.Realm || s.namesRealm(h.Value) {
+			return true
+		}
+	}
+	return false
 }
 
 // cause is a refusal in words, for the record.

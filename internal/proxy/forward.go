@@ -4,89 +4,52 @@ import (
 	"bytes"
 	"encoding/hex"
 	"hash/fnv"
+	"slices"
 	"strconv"
 
+	"liaison/internal/digest"
 	"liaison/internal/sip"
+	"liaison/internal/sip/transaction"
 	"liaison/internal/sip/transport"
 )
 
-// forward writes the request for one branch (RFC 3261 16.6): what must change is written anew, everything else is
+// forward writes a request as it goes to a target (RFC 3261 16.6): what must change is written anew, everything else is
 // spliced in as it came and in order.
-func (s *shard) forward(p *transport.Packet, b *branch) []byte {
-	m, t := &p.Msg, &b.target
-	uri, routes := t.uri, t.routes
+func (s *shard) forward(p *transport.Packet, t *target, branch []byte, record bool) []byte {
+	m, uri, routes := &p.Msg, t.uri, t.routes
 	if len(routes) > 0 {
 		// RFC 3261 16.6 step 6: the next hop is a strict router.
-		if a, err := sip.ParseAddress(routes[0]); err == nil {
-			if _, lr := uriParam(a.URI, "lr"); !lr {
-				routes = append(append([][]byte(nil), routes[1:]...), append(append([]byte{'<'}, uri...), '>'))
-				uri = a.URI
-			}
+		if a, err := sip.ParseAddress(routes[0]); err == nil && !loose(a.URI) {
+			routes = append(slices.Clone(routes[1:]), slices.Concat([]byte{'<'}, uri, []byte{'>'}))
+			uri = a.URI
 		}
 	}
 	dst := make([]byte, 0, len(m.Raw)+384)
 	dst = sip.AppendRequestLine(dst, m.Method, uri)
-	dst = s.appendVia(dst, t.flow, func(dst []byte) []byte {
-		return hex.AppendEncode(append(b.client.AppendBranch(dst), '.'), loopHash(m))
-	})
+	dst = s.appendVia(dst, t.flow, branch)
 	dst = m.AppendVias(dst)
-	if b.fork.record {
+	if record {
 		dst = s.appendRecordRoute(dst, p.Flow, t.flow)
 	}
-	if t.route != "" {
-		dst = sip.AppendHeader(dst, "Route", t.route)
+	if t.path != "" {
+		dst = sip.AppendHeader(dst, "Route", t.path)
 	}
 	for _, r := range routes {
 		dst = sip.AppendHeader(dst, "Route", r)
 	}
-	dst = s.appendRest(dst, m)
-	return dst
-}
-
-// appendRest writes Max-Forwards, the other headers and the body.
-func (s *shard) appendRest(dst []byte, m *sip.Message) []byte {
 	hops := 70
-	if n, err := m.MaxForwards(); err == nil && n >= 0 {
+	if n, err := m.MaxForwards(); err == nil && n > 0 {
 		hops = n - 1 // RFC 3261 16.6 step 3
 	}
 	dst = append(dst, "Max-Forwards: "...)
 	dst = strconv.AppendInt(dst, int64(hops), 10)
 	dst = append(dst, "\r\n"...)
-	length := false
-	for i := range m.Len() {
-		h := m.At(i)
-		switch h.ID {
-		case sip.HeaderVia, sip.HeaderRoute, sip.HeaderMaxForwards:
-			continue
-		case sip.HeaderPAssertedIdentity, sip.HeaderPPreferredIdentity, sip.HeaderRemotePartyID, sip.HeaderDiversion:
-			continue // who calls is what we know, not what the caller says
-		case sip.HeaderProxyAuthorization, sip.HeaderAuthorization:
-			if bytes.Contains(h.Value, []byte(`"`+s.Realm+`"`)) {
-				continue // RFC 3261 22.3: credentials for us are nobody else's
-			}
-		case sip.HeaderContentLength:
-			length = true
-		}
-		dst = h.AppendTo(dst)
-	}
-	if !length {
-		dst = append(dst, "Content-Length: "...)
-		dst = strconv.AppendInt(dst, int64(len(m.Body)), 10)
-		dst = append(dst, "\r\n"...)
-	}
-	dst = append(dst, "\r\n"...)
-	return append(dst, m.Body...)
+	return s.appendRest(dst, m)
 }
 
-// forwardResponse is a response without our Via (RFC 3261 16.7 step 3).
-func forwardResponse(m *sip.Message) []byte {
-	dst := make([]byte, 0, len(m.Raw)+32)
-	dst = append(dst, "SIP/2.0 "...)
-	dst = strconv.AppendInt(dst, int64(m.Status), 10)
-	dst = append(dst, ' ')
-	dst = append(dst, m.Reason...)
-	dst = append(dst, "\r\n"...)
-	dst = m.AppendViasBelow(dst)
+// appendRest writes what passes as it came: the headers but for those that forward has written and those that would say
+// what only we may say, and the body.
+func (s *shard) appendRest(dst []byte, m *sip.Message) []byte {
 	length := false
 	for i := range m.Len() {
 		h := m.At(i)
@@ -96,6 +59,9 @@ func forwardResponse(m *sip.Message) []byte {
 		case sip.HeaderContentLength:
 			length = true
 		}
+		if m.IsRequest() && s.dropped(&h) {
+			continue
+		}
 		dst = h.AppendTo(dst)
 	}
 	if !length {
@@ -107,14 +73,43 @@ func forwardResponse(m *sip.Message) []byte {
 	return append(dst, m.Body...)
 }
 
+// dropped tells the headers of a request that go no further.
+func (s *shard) dropped(h *sip.Header) bool {
+	switch h.ID {
+	case sip.HeaderRoute, sip.HeaderMaxForwards:
+		return true
+	case sip.HeaderPAssertedIdentity, sip.HeaderPPreferredIdentity, sip.HeaderRemotePartyID, sip.HeaderDiversion:
+		return true // who calls is what we know, not what the caller says
+	case sip.HeaderProxyAuthorization, sip.HeaderAuthorization:
+		// RFC 3261 22.3: credentials for us are nobody else's.
+		c, err := digest.ParseCredentials(h.Value)
+		return err == nil && string(c.Realm) == s.Realm || s.namesRealm(h.Value)
+	}
+	return false
+}
+
+// namesRealm tells that our realm stands in a header that may be too broken to be parsed: somebody might still read it.
+func (s *shard) namesRealm(value []byte) bool { return bytes.Contains(value, []byte(`"`+s.Realm+`"`)) }
+
+// forwardResponse is a response without our Via (RFC 3261 16.7 step 3).
+func (s *shard) forwardResponse(m *sip.Message) []byte {
+	dst := make([]byte, 0, len(m.Raw)+32)
+	dst = append(dst, "SIP/2.0 "...)
+	dst = strconv.AppendInt(dst, int64(m.Status), 10)
+	dst = append(dst, ' ')
+	dst = append(dst, m.Reason...)
+	dst = append(dst, "\r\n"...)
+	return s.appendRest(m.AppendViasBelow(dst), m)
+}
+
 // appendVia writes our Via for a flow.
-func (s *shard) appendVia(dst []byte, f transport.Flow, branch func([]byte) []byte) []byte {
+func (s *shard) appendVia(dst []byte, f transport.Flow, branch []byte) []byte {
 	dst = append(dst, "Via: SIP/2.0/"...)
 	dst = append(dst, f.Proto.String()...)
 	dst = append(dst, ' ')
 	dst = s.Announced(f).AppendTo(dst)
 	dst = append(dst, ";rport;branch="...)
-	dst = branch(dst)
+	dst = append(dst, branch...)
 	return append(dst, "\r\n"...)
 }
 
@@ -137,6 +132,11 @@ func (s *shard) appendRoute(dst []byte, f transport.Flow) []byte {
 	return append(dst, ";lr>\r\n"...)
 }
 
+// appendBranch writes the branch of a forwarded request: the transaction's own and the loopHash.
+func appendBranch(dst []byte, c *transaction.Client, m *sip.Message) []byte {
+	return hex.AppendEncode(append(c.AppendBranch(dst), '.'), loopHash(m))
+}
+
 // loopHash is over what decides where a request goes (RFC 3261 16.6 step 8, RFC 5393 4.2.1): if it comes back with the
 // same, it will go round for ever. If it comes back with another Request-URI it is a spiral, which is fine.
 func loopHash(m *sip.Message) []byte {
@@ -150,19 +150,14 @@ func loopHash(m *sip.Message) []byte {
 
 // looped tells that the request has been here before with the same loopHash.
 func (s *shard) looped(m *sip.Message) bool {
-	first := true
 	var hash []byte
 	for v := range m.Values(sip.HeaderVia) {
-		if first {
-			first = false // the sender's own; ourselves it cannot be: the registrar takes no Contact that is us
-			continue
-		}
-		i := bytes.LastIndexByte(v, '.')
-		if i < 0 || !bytes.Contains(v, []byte("branch="+sip.Cookie)) {
+		if !bytes.Contains(v, []byte(sip.Cookie)) || bytes.IndexByte(v, '.') < 0 {
 			continue
 		}
 		via, err := sip.ParseVia(v)
-		if err != nil || !s.Names.Host(via.Host, via.Port) {
+		// The length first: hardly any branch but ours is as long and has its dot there.
+		if n := len(via.Branch) - 9; err != nil || n < 0 || via.Branch[n] != '.' || !s.Names.Host(via.Host, via.Port) {
 			continue
 		}
 		if hash == nil {
@@ -175,10 +170,12 @@ func (s *shard) looped(m *sip.Message) bool {
 	return false
 }
 
-func uriParam(uri []byte, name string) ([]byte, bool) {
+// loose tells a loose router's URI (RFC 3261 19.1.1). One that cannot be parsed counts as loose: it stays where it is.
+func loose(uri []byte) bool {
 	u, err := sip.ParseURI(uri)
 	if err != nil {
-		return nil, false
+		return true
 	}
-	return u.Params.Get(name)
+	_, lr := u.Params.Get("lr")
+	return lr
 }

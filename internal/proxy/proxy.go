@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -100,7 +101,7 @@ func (s *shard) Request(tx *transaction.Server) {
 		s.register(tx, r)
 	case m.To.Tag() != nil:
 		s.inDialog(tx, r)
-	case len(r.parsed.User) == 0 && s.Names.URI(&r.parsed):
+	case s.isForUs(m, &r.parsed):
 		s.toUs(tx)
 	default:
 		s.newRequest(tx, r)
@@ -125,7 +126,7 @@ func (s *shard) validate(m *sip.Message) (request, *sip.Error) {
 	switch n, err := m.MaxForwards(); {
 	case err != nil:
 		return r, sip.Errorf(400, "Bad Request - Max-Forwards", "%w", err)
-	case n == 0:
+	case n == 0 && !s.isForUs(m, &r.parsed): // what need not go further has arrived
 		return r, sip.Errorf(483, "", "Max-Forwards 0")
 	}
 	// RFC 3261 16.3 step 4, RFC 5393 4.2.
@@ -133,12 +134,12 @@ func (s *shard) validate(m *sip.Message) (request, *sip.Error) {
 		return r, sip.Errorf(482, "", "our own Via with the same branch")
 	}
 	// RFC 3261 16.3 step 5: we know no extension that a proxy must support.
-	var unknown []byte
+	var unknown [][]byte
 	for v := range m.Values(sip.HeaderProxyRequire) {
-		unknown = sip.AppendHeader(unknown, "Unsupported", v)
+		unknown = append(unknown, v)
 	}
 	if unknown != nil {
-		return r, &sip.Error{Status: 420, Headers: unknown}
+		return r, &sip.Error{Status: 420, Headers: sip.AppendHeader(nil, "Unsupported", bytes.Join(unknown, []byte(", ")))}
 	}
 	for v := range m.Values(sip.HeaderRoute) {
 		a, err := sip.ParseAddress(v)
@@ -159,14 +160,14 @@ func (s *shard) validate(m *sip.Message) (request, *sip.Error) {
 			if r.parsed, err = sip.ParseURI(r.uri); err != nil {
 				return r, sip.Errorf(400, "Bad Request - Route", "%w", err)
 			}
-			if len(r.routes) > 0 {
-				if a, _ := sip.ParseAddress(r.routes[0]); s.isOurs(a.URI) {
-					r.routes = r.routes[1:]
-				}
-			}
 		}
 	}
 	return r, nil
+}
+
+// isForUs tells a request that the service itself answers.
+func (s *shard) isForUs(m *sip.Message, uri *sip.URI) bool {
+	return m.Method == sip.REGISTER || len(uri.User) == 0 && m.To.Tag() == nil && s.Names.URI(uri)
 }
 
 func (s *shard) isOurs(uri []byte) bool {
@@ -290,20 +291,20 @@ func (s *shard) newRequest(tx *transaction.Server, r request) {
 	if r.Method == sip.INVITE {
 		s.pending.Add(1)
 		tx.Respond(100, sip.AppendBody(sip.AppendResponse(nil, r.Message, 100, "", ""), "", nil))
-		c := s.table.Begin(tx.Packet, caller, printable(dialled), callee)
+		c := s.table.Begin(tx.Packet, caller, dialled, callee)
 		w = &initial{s, c}
 		s.Logger.Info("call begins", "call", c.Record.ID, "caller", caller.Number, "dialled", printable(dialled), "source", tx.Flow().Remote)
 		// "At once when an agent calls again": its other calls may be dead.
 		s.Calls.Fresh(caller.Number)
 	}
-	f := &fork{s: s, tx: tx, watcher: w, uri: r.uri, record: r.Method == sip.INVITE}
+	f := &fork{s: s, tx: tx, watcher: w, record: r.Method == sip.INVITE}
 	tx.Call = f
 	if !known {
-		f.refuse(404, "no such number")
+		f.refuse(reply{status: 404, cause: "no such number"}, call.ByService)
 		return
 	}
 	if f.waiting = s.targetsOf(callee, tx.Flow()); len(f.waiting) == 0 {
-		f.refuse(480, "not registered")
+		f.refuse(reply{status: 480, cause: "not registered"}, call.ByService)
 		return
 	}
 	f.next()
@@ -311,13 +312,10 @@ func (s *shard) newRequest(tx *transaction.Server, r request) {
 
 // targetsOf are the places where a number can be reached, the best first.
 func (s *shard) targetsOf(callee *account.Account, caller transport.Flow) []target {
-	if callee.Usable(s.Now()) != nil {
+	if callee.Usable(s.Now()) != nil { // locked, run out, switched off
 		return nil
 	}
 	if f, ok := s.Local(callee.Number, caller); ok {
-		if callee.Off {
-			return nil
-		}
 		uri := append([]byte("sip:"+string(callee.Number)+"@"), f.Local.String()...)
 		return []target{{number: callee.Number, uri: uri, flow: f}}
 	}
@@ -328,34 +326,19 @@ func (s *shard) targetsOf(callee *account.Account, caller transport.Flow) []targ
 		if !s.Connected(b.Flow) {
 			continue
 		}
-		t := target{number: callee.Number, uri: []byte(b.Target()), flow: b.Flow, q: b.Q}
-		if b.Path != "" {
-			t.route = b.Path
+		t := target{number: callee.Number, uri: []byte(b.Target()), path: b.Path, flow: b.Flow, q: b.Q}
+		if b.RegID != 0 {
+			t.instance = b.Instance
 		}
 		// RFC 5626 5.3: the flows of one device are alternatives, not branches.
-		if k := sameDevice(list, s.targets, b); k >= 0 {
+		same := func(o target) bool { return o.instance != "" && o.instance == t.instance }
+		if k := slices.IndexFunc(list, same); k >= 0 {
 			list[k].others = append(list[k].others, t)
-			continue
+		} else {
+			list = append(list, t)
 		}
-		t.instance = b.Instance
-		if b.RegID == 0 {
-			t.instance = ""
-		}
-		list = append(list, t)
 	}
 	return list
-}
-
-func sameDevice(list []target, _ []registrar.Binding, b *registrar.Binding) int {
-	if b.Instance == "" || b.RegID == 0 {
-		return -1
-	}
-	for i := range list {
-		if list[i].instance == b.Instance {
-			return i
-		}
-	}
-	return -1
 }
 
 // Response gets what belongs to no transaction: an answer to a keep-alive of the registrar, or a stray, which goes
