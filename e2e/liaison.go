@@ -6,7 +6,7 @@
 //	sudo go test -tags e2e ./e2e/...
 //
 // E2E_SERVICE=kamailio runs the tests that need nothing of ours against a plain Kamailio: what
-// fails there too is a fault of the test.
+// fails there too is a fault of the test. E2E_LIAISON names a binary to test instead of building one.
 package e2e
 
 import (
@@ -28,6 +28,9 @@ import (
 
 // built is where the binary is, made once for all tests.
 var built = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv("E2E_LIAISON"); path != "" {
+		return filepath.Abs(path)
+	}
 	dir, err := os.MkdirTemp("", "e2e-binary-")
 	if err != nil {
 		return "", err
@@ -72,6 +75,11 @@ func NewLiaison(t testing.TB, h *lab.Host, config string) *Liaison {
 func (l *Liaison) Start(t testing.TB) {
 	t.Helper()
 	l.Process = lab.Start(t, "liaison serve", l.host.Command(binary(t), "serve", "--config", l.config, "--data", l.data))
+	l.ready(t)
+}
+
+func (l *Liaison) ready(t testing.TB) {
+	t.Helper()
 	m := l.Process.Line(t, peer.Soon, `^ready sip=(\S+) web=(\S+)$`)
 	l.SIP, l.Web = m[1], m[2]
 }

@@ -15,50 +15,57 @@ import (
 	"liaison/e2e/peer"
 )
 
-// kill -9 while a crowd registers: whoever was told 200 is there after the restart.
+// kill -9 while a crowd registers, early, in the middle and late: whoever was told 200 is there
+// after the restart.
 func TestKilledDuringRegistrations(t *testing.T) {
 	s := open(t)
 	ours := s.onlyOurs(t)
-	const crowd = 1500
-	var accounts, rows strings.Builder
+	const crowd = 500
+	rounds := []int{20, 200, 400} // so many are registered when the kill comes
+	number := func(round, i int) string { return fmt.Sprintf("60%02d%04d", round, i) }
+	var accounts strings.Builder
 	accounts.WriteString("number,password\n")
-	rows.WriteString("SEQUENTIAL\n")
-	for i := range crowd {
-		n := fmt.Sprintf("6000%04d", i)
-		fmt.Fprintf(&accounts, "%s,%s\n", n, password(n))
-		rows.WriteString(registerRow(n))
-	}
-	ours.Run(t, "account", "import", lab.Write(t, lab.Dir(t), "crowd.csv", accounts.String()))
-	h := s.site(t)
-	// The running server has followed the import when the last of the crowd can register.
-	lab.Eventually(t, peer.Soon, "the server knows the new accounts", func() bool {
-		n := fmt.Sprintf("6000%04d", crowd-1)
-		p := peer.StartSIPp(t, h, "first", peer.SIPpConfig{Scenario: scenario(t, "register"), Server: serverAddr + ":5060",
-			CSV: "SEQUENTIAL\n" + registerRow(n), Calls: 1})
-		return p.Result(t) == 0
-	})
-
-	p := peer.StartSIPp(t, h, "crowd", peer.SIPpConfig{Scenario: scenario(t, "register"), Server: serverAddr + ":5060",
-		CSV: rows.String(), Calls: crowd, Rate: 500})
-	lab.Eventually(t, peer.Soon, "some are registered", func() bool { return len(acknowledged(p.Messages(t))) > 100 })
-	ours.Process.Kill()
-	// What is still under way fails now; nothing that comes from a dead server's socket is lost to us.
-	p.Kill()
-	registered := acknowledged(p.Messages(t))
-	if len(registered) >= crowd {
-		t.Fatalf("all %d were registered before the kill: it came too late to prove anything", crowd)
-	}
-	ours.Start(t)
-	there := map[string]bool{}
-	for _, r := range ours.List(t, "binding") {
-		there[r.text(t, "number")] = true
-	}
-	for n := range registered {
-		if !there[n] {
-			t.Errorf("%s was told 200 and is not there after the restart", n)
+	for round := range rounds {
+		for i := range crowd {
+			fmt.Fprintf(&accounts, "%s,%s\n", number(round, i), password(number(round, i)))
 		}
 	}
-	t.Logf("%d of %d acknowledged before the kill, %d bindings after it", len(registered), crowd, len(there))
+	// A running server follows within a second; a new one knows them at once.
+	ours.Process.Stop(t, 10*time.Second)
+	ours.Run(t, "account", "import", lab.Write(t, lab.Dir(t), "crowd.csv", accounts.String()))
+	ours.Start(t)
+	h := s.site(t)
+	registered := map[string]bool{}
+	for round, enough := range rounds {
+		var rows strings.Builder
+		rows.WriteString("SEQUENTIAL\n")
+		for i := range crowd {
+			rows.WriteString(registerRow(number(round, i)))
+		}
+		p := peer.StartSIPp(t, h, "crowd", peer.SIPpConfig{Scenario: scenario(t, "register"), Server: serverAddr + ":5060",
+			CSV: rows.String(), Calls: crowd, Rate: 500})
+		lab.Eventually(t, peer.Soon, "some are registered", func() bool { return len(acknowledged(p.Messages(t))) >= enough })
+		ours.Process.Kill()
+		p.Kill()
+		now := acknowledged(p.Messages(t))
+		if len(now) >= crowd {
+			t.Fatalf("all %d were registered before the kill: it came too late to prove anything", crowd)
+		}
+		for n := range now {
+			registered[n] = true
+		}
+		ours.Start(t)
+		there := map[string]bool{}
+		for _, r := range ours.List(t, "binding") {
+			there[r.text(t, "number")] = true
+		}
+		for n := range registered {
+			if !there[n] {
+				t.Errorf("%s was told 200 and is not there after restart %d", n, round+1)
+			}
+		}
+		t.Logf("restart %d: %d of %d acknowledged, %d bindings", round+1, len(now), crowd, len(there))
+	}
 }
 
 // acknowledged are the numbers that got 200 to a REGISTER.
@@ -169,4 +176,30 @@ func TestSecondServerOnTheSamePorts(t *testing.T) {
 	if _, err := os.Stat(second.data + "/demo.txt"); err == nil {
 		t.Error("demonstration accounts were made without --demo")
 	}
+}
+
+// A backup of the running service, put into another data folder, knows what it knew.
+func TestBackupOfTheRunningService(t *testing.T) {
+	s := open(t)
+	ours := s.onlyOurs(t)
+	b := s.baresip(t, "45675001", nil)
+	b.Register(t)
+	if _, code := s.call(t, s.site(t), "45675002", password("45675002"), "--for", "1s", "15000"); code != 0 {
+		t.Fatalf("the call to be remembered failed with %d", code)
+	}
+	s.newestRecord(t, 1)
+	file := lab.Dir(t) + "/backup"
+	ours.Run(t, "backup", file)
+	other := NewLiaison(t, s.site(t), "")
+	other.Run(t, "restore", file)
+	for _, noun := range []string{"subscriber", "account", "binding", "record"} {
+		if was, is := facts(t, ours, noun), facts(t, other, noun); was != is || was == "" {
+			t.Errorf("%s list before:\n%s\nafter:\n%s", noun, was, is)
+		}
+	}
+	// The passwords came along.
+	other.Start(t)
+	restored := peer.StartBaresip(t, s.site(t), peer.BaresipConfig{
+		Number: "45675001", Password: password("45675001"), Server: other.host.Addr.String()})
+	restored.Register(t)
 }

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 		_ = f.Value.Set("6")
 	}
 	code := m.Run()
-	if path, err := built(); err == nil {
+	if path, err := built(); err == nil && os.Getenv("E2E_LIAISON") == "" {
 		_ = os.RemoveAll(filepath.Dir(path))
 	}
 	os.Exit(code)
@@ -173,11 +173,17 @@ func last(r *audio.Recording, seconds float64) *audio.Recording {
 // holes, and without one's own.
 func hears(t testing.TB, who string, r *audio.Recording, want, own float64) {
 	t.Helper()
+	hearsBut(t, who, r, want, own, 100*time.Millisecond)
+}
+
+// hearsBut allows a hole of that length: linphone's jitter buffer makes one while it settles.
+func hearsBut(t testing.TB, who string, r *audio.Recording, want, own float64, hole time.Duration) {
+	t.Helper()
 	// The first packets may come before both ends are ready.
 	r = r.From(0.2)
 	for c := range r.Channels {
 		got := r.Find(c, want)
-		if got.Pure < time.Duration(0.9*r.Seconds()*float64(time.Second)) || got.Gap > 100*time.Millisecond {
+		if got.Pure < time.Duration(0.9*r.Seconds()*float64(time.Second)) || got.Gap > hole {
 			t.Errorf("%s, channel %d, of %.1f s: %v", who, c, r.Seconds(), got)
 		}
 		// Both softphones send at half of full scale.

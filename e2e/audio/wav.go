@@ -31,6 +31,15 @@ func (r *Recording) From(second float64) *Recording {
 	return out
 }
 
+// To leaves out what comes after the given second.
+func (r *Recording) To(second float64) *Recording {
+	out := &Recording{Rate: r.Rate}
+	for _, c := range r.Channels {
+		out.Channels = append(out.Channels, c[:min(len(c), int(second*float64(r.Rate)))])
+	}
+	return out
+}
+
 // ReadWAV reads a PCM file. A recorder that was killed, or is still at work, has not written the
 // lengths into its header: the file's end counts, not the header.
 func ReadWAV(path string) (*Recording, error) {
