@@ -181,10 +181,18 @@ func (b *bench) Send(f transport.Flow, bytes []byte) {
 		b.Errorf("the service sent what cannot be read: %v\n%s", err, m.text)
 	}
 	for _, a := range b.agents {
-		if a.flow.Remote == f.Remote && a.flow.Proto == f.Proto && a.flow.Conn == f.Conn {
-			a.inbox = append(a.inbox, m)
+		if a.flow.Remote != f.Remote || a.flow.Proto != f.Proto || a.flow.Conn != f.Conn {
+			continue
+		}
+		if m.Method == sip.OPTIONS && m.IsRequest() && len(m.lines("Via")) == 1 && !a.asked {
+			a.probed++ // the service asks whether a call lives
+			p := &transport.Packet{Flow: a.flow}
+			p.Msg.Parse([]byte(a.response(m, 200)))
+			b.layer.Receive([]*transport.Packet{p})
 			return
 		}
+		a.inbox = append(a.inbox, m)
+		return
 	}
 	b.lost = append(b.lost, m)
 }
@@ -308,7 +316,7 @@ func (m *msg) start() string {
 func (m *msg) lines(name string) []string {
 	var all []string
 	for i := range m.Len() {
-		if h := m.At(i); strings.EqualFold(string(h.Name), name) {
+		if h := m.At(i); strings.EqualFold(string(h.Name), name) || h.ID.String() == name {
 			all = append(all, string(h.Value))
 		}
 	}
@@ -327,6 +335,8 @@ type agent struct {
 	challenge *digest.Challenge // to answer without being asked
 	nc        uint32
 	serial    int
+	probed    int  // how often it was asked whether its call lives, and said yes
+	asked     bool // no: the test answers
 }
 
 // path reads "udp 198.51.100.1:5060", "tcp 198.51.100.1:40000 #3", or with our end "udp 198.51.100.1:5060 @192.0.2.1:5070".
