@@ -184,6 +184,10 @@ func (b *bench) Send(f transport.Flow, bytes []byte) {
 		if a.flow.Remote != f.Remote || a.flow.Proto != f.Proto || a.flow.Conn != f.Conn {
 			continue
 		}
+		if a.shares && (m.IsRequest() && string(m.URI) != a.contact ||
+			!m.IsRequest() && !strings.HasPrefix(string(m.Via.Branch), sip.Cookie+a.tag+"-")) {
+			continue
+		}
 		if m.Method == sip.OPTIONS && m.IsRequest() && len(m.lines("Via")) == 1 && !a.asked {
 			a.probed++ // the service asks whether a call lives
 			p := &transport.Packet{Flow: a.flow}
@@ -329,6 +333,7 @@ func (m *msg) line(name string) string { return strings.Join(m.lines(name), " | 
 type agent struct {
 	*bench
 	number    string
+	tag       string // of its own; with a '-' behind it begins its branches
 	flow      transport.Flow
 	contact   string
 	inbox     []*msg
@@ -337,6 +342,7 @@ type agent struct {
 	serial    int
 	probed    int  // how often it was asked whether its call lives, and said yes
 	asked     bool // no: the test answers
+	shares    bool // one place with another agent: by the Contact it is known which is meant
 }
 
 // path reads "udp 198.51.100.1:5060", "tcp 198.51.100.1:40000 #3", or with our end "udp 198.51.100.1:5060 @192.0.2.1:5070".
@@ -362,7 +368,7 @@ func path(text string) transport.Flow {
 // agent puts a new one somewhere.
 func (b *bench) agent(number, at string) *agent {
 	f := path(at)
-	a := &agent{bench: b, number: number, flow: f, contact: fmt.Sprintf("sip:%s@%s", number, f.Remote)}
+	a := &agent{bench: b, number: number, tag: fmt.Sprintf("agent%d", len(b.agents)), flow: f, contact: fmt.Sprintf("sip:%s@%s", number, f.Remote)}
 	b.agents = append(b.agents, a)
 	return a
 }
@@ -383,6 +389,17 @@ func (a *agent) register(contactParams ...string) {
 		lines = append(lines, "Supported: path, outbound")
 	}
 	a.registers(lines...)
+}
+
+// pair is two agents of one number at one place, each with a Contact.
+func (b *bench) pair(number, at, params1, params2 string) (*agent, *agent) {
+	b.Helper()
+	c, d := b.agent(number, at), b.agent(number, at)
+	c.contact, d.contact = "sip:one@"+c.flow.Remote.String(), "sip:two@"+d.flow.Remote.String()
+	c.registers("To: <sip:"+number+"@sip.example.org>", "Expires: 80000",
+		"Contact: <"+c.contact+">"+params1+", <"+d.contact+">"+params2)
+	c.shares, d.shares = true, true
+	return c, d
 }
 
 func (a *agent) registers(lines ...string) {
@@ -425,7 +442,7 @@ func (a *agent) credentials(method, uri string) string {
 func (a *agent) request(method, uri string, lines ...string) string {
 	a.branch++
 	usual := []string{
-		fmt.Sprintf("Via: SIP/2.0/%s %s;branch=z9hG4bK-%d;rport", a.flow.Proto, a.flow.Remote, a.branch),
+		fmt.Sprintf("Via: SIP/2.0/%s %s;branch=z9hG4bK%s-%d;rport", a.flow.Proto, a.flow.Remote, a.tag, a.branch),
 		"Max-Forwards: 70",
 		"From: <sip:" + a.number + "@sip.example.org>;tag=from" + a.number,
 		"To: <" + uri + ">",
@@ -532,7 +549,7 @@ func (a *agent) response(req *msg, status int, lines ...string) string {
 	}
 	to := req.line("To")
 	if req.To.Tag() == nil && status > 100 {
-		to += ";tag=to" + a.number
+		to += ";tag=" + a.tag
 	}
 	usual = append(usual, "From: "+req.line("From"), "To: "+to, "Call-ID: "+req.line("Call-ID"), "CSeq: "+req.line("CSeq"))
 	if status > 100 && status < 300 {
