@@ -21,6 +21,7 @@ type Batch struct {
 	Failed func(f Flow, err error)
 
 	t       *Transport
+	sent    counter // of datagrams
 	arena   []byte
 	lanes   []*lane
 	streams []*stream // with bytes to flush
@@ -34,7 +35,7 @@ type failure struct {
 
 // NewBatch makes a Batch; one for each goroutine that sends.
 func (t *Transport) NewBatch() *Batch {
-	return &Batch{t: t, arena: make([]byte, 0, arenaSize)}
+	return &Batch{t: t, sent: sentUDP, arena: make([]byte, 0, arenaSize)}
 }
 
 // Connected is the Transport's.
@@ -269,7 +270,7 @@ func (l *lane) sendAll(fd uintptr) {
 		l.b.fail(l.flow(i), sendReason(errno), errno)
 		i++
 	}
-	l.b.t.counters.add(sentUDP, sent)
+	l.b.t.counters.add(l.b.sent, sent)
 }
 
 func sendReason(errno syscall.Errno) counter {

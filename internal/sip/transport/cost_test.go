@@ -39,9 +39,7 @@ func onOneGoroutine(tb testing.TB) (s *socket, raw uintptr) {
 	}
 	h.batch = tr.NewBatch()
 	s = tr.sockets[0]
-	s.in.init(s)
-	s.batch = make([]*Packet, 0, batchSize)
-	s.out = tr.NewBatch()
+	s.init()
 	_ = s.raw.Control(func(fd uintptr) { raw = fd })
 	return s, raw
 }

@@ -22,11 +22,14 @@ const (
 	keepAliveUDP
 	keepAliveTCP
 	pong
+	answeredSTUN
+	answeredSIPPort
 	refused
 
 	// Everything from here on is something lost; the minute's summary tells of it.
 	dropEmpty
 	dropSTUN
+	dropNotSTUN
 	dropNotSIP
 	dropUnparseable
 	dropTruncated
@@ -63,9 +66,12 @@ var counterNames = [numCounters][2]string{
 	keepAliveUDP:    {"keepalive", "udp"},
 	keepAliveTCP:    {"keepalive", "tcp"},
 	pong:            {"pong", "tcp"},
+	answeredSTUN:    {"stun", "stun"},
+	answeredSIPPort: {"stun", "sip"},
 	refused:         {"refused", "unparseable"},
 	dropEmpty:       {"dropped", "empty"},
 	dropSTUN:        {"dropped", "stun"},
+	dropNotSTUN:     {"dropped", "not_stun"},
 	dropNotSIP:      {"dropped", "not_sip"},
 	dropUnparseable: {"dropped", "unparseable"},
 	dropTruncated:   {"dropped", "truncated"},
@@ -96,6 +102,7 @@ var metrics = map[string][3]string{
 	"sent":               {"liaison_sip_messages_sent_total", "transport", "SIP messages sent."},
 	"keepalive":          {"liaison_sip_keepalives_total", "transport", "Keep-alives received."},
 	"pong":               {"liaison_sip_pongs_total", "transport", "Keep-alive pings answered."},
+	"stun":               {"liaison_stun_sent_total", "port", "STUN answers sent, by the kind of port that was asked."},
 	"refused":            {"liaison_sip_refused_total", "reason", "Messages answered with a stateless refusal."},
 	"dropped":            {"liaison_sip_dropped_total", "reason", "Received messages dropped without an answer."},
 	"send_failed":        {"liaison_sip_send_failed_total", "reason", "Messages that could not be sent."},

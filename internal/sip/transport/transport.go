@@ -1,6 +1,6 @@
 // Package transport moves SIP messages between sockets and whoever handles them (RFC 3261 18): UDP in batches, TCP by
 // connection, and pairs of stacks inside the process. It knows the flow of every message, parses it where it was read,
-// and answers by itself only what cannot be parsed.
+// and answers by itself only what cannot be parsed, and STUN.
 package transport
 
 import (
@@ -17,6 +17,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sys/unix"
+
+	"liaison/internal/stun"
 )
 
 // Handler takes what was received. Its methods are called on the readers' goroutines and must not wait for anything.
@@ -84,6 +86,7 @@ type Transport struct {
 	// Written before Run only, so that nothing on the way of a packet needs a lock for them.
 	listeners []Listener
 	sockets   []*socket
+	stun      *stun.Server // nil: STUN is dropped
 	acceptors []*acceptor
 	link      *link
 

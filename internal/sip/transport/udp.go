@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"liaison/internal/stun"
 )
 
 // batchSize is how many datagrams one system call takes at most.
@@ -25,11 +27,14 @@ type socket struct {
 	addr     netip.AddrPort
 	v4       bool
 	wildcard bool // the local address is learnt and set per datagram
+	onlySTUN bool
 
-	in    inbox
-	batch []*Packet
-	out   *Batch // for refusals
-	err   error  // why read ended
+	in     inbox
+	batch  []*Packet
+	out    *Batch // for refusals
+	stun   *Batch // for answers of the STUN server
+	answer []byte // the one that is being written
+	err    error  // why read ended
 }
 
 // inbox is where recvmmsg writes: a slot of the largest datagram each, of which only the pages that were ever needed
@@ -53,6 +58,16 @@ func (t *Transport) ListenUDP(addr string) error {
 	if err != nil {
 		return err
 	}
+	s, err := t.bindUDP(network, a)
+	if err != nil {
+		return listenError(UDP, addr, err)
+	}
+	t.listeners = append(t.listeners, Listener{UDP, s.addr})
+	return nil
+}
+
+// bindUDP makes a socket that Run reads.
+func (t *Transport) bindUDP(network string, a netip.AddrPort) (*socket, error) {
 	s := &socket{t: t, v4: a.Addr().Is4(), wildcard: a.Addr().IsUnspecified()}
 	var lc net.ListenConfig
 	lc.Control = func(_, _ string, c syscall.RawConn) error {
@@ -64,17 +79,16 @@ func (t *Transport) ListenUDP(addr string) error {
 	}
 	conn, err := lc.ListenPacket(context.Background(), network, a.String())
 	if err != nil {
-		return listenError(UDP, addr, err)
+		return nil, err
 	}
 	s.conn = conn.(*net.UDPConn)
 	if s.raw, err = s.conn.SyscallConn(); err != nil {
 		s.conn.Close()
-		return fmt.Errorf("udp %s: %w", addr, err)
+		return nil, err
 	}
 	s.addr = addrPort(s.conn.LocalAddr())
 	t.sockets = append(t.sockets, s)
-	t.listeners = append(t.listeners, Listener{UDP, s.addr})
-	return nil
+	return s, nil
 }
 
 func (s *socket) setOptions(fd int) error {
@@ -111,9 +125,7 @@ func (s *socket) setOptions(fd int) error {
 // read serves the socket until it is closed. The whole life is one RawConn.Read: receive reads until the kernel has no
 // more, and returning false waits for the poller.
 func (s *socket) read() error {
-	s.in.init(s)
-	s.batch = make([]*Packet, 0, batchSize)
-	s.out = s.t.NewBatch()
+	s.init()
 	err := s.raw.Read(s.receive)
 	if s.err != nil {
 		err = s.err
@@ -122,6 +134,15 @@ func (s *socket) read() error {
 		return nil
 	}
 	return fmt.Errorf("udp %s: %w", s.addr, err)
+}
+
+// init makes what the reader needs.
+func (s *socket) init() {
+	s.in.init(s)
+	s.batch = make([]*Packet, 0, batchSize)
+	s.out = s.t.NewBatch()
+	s.stun = newSTUNBatch(s)
+	s.answer = make([]byte, 0, stun.MaxAnswer)
 }
 
 func (in *inbox) init(s *socket) {
@@ -179,19 +200,25 @@ func (s *socket) receive(fd uintptr) (done bool) {
 // serve sorts n datagrams, copies the SIP among them into packets of their size, parses and hands it on.
 func (s *socket) serve(n int) {
 	in, pool := &s.in, &s.t.pool
+	var slots [batchSize]uint8
+	messages := slots[:0]
+	for i := range n {
+		if s.isSIP(i, in.datagram(i)) {
+			messages = append(messages, uint8(i))
+		}
+	}
+	s.stun.Flush()
+
 	s.batch = s.batch[:0]
 	pool.mu.Lock() // one lock for the batch
-	for i := range n {
+	for _, i := range messages {
 		length := int(in.hdrs[i].n)
-		if !s.isSIP(i, in.slots[i*slotSize:][:length]) {
-			continue
-		}
 		p := pool.takeLocked(length)
 		if p == nil {
 			s.t.counters.add(dropNoBuffer, 1)
 			continue
 		}
-		p.length, p.slot = length, uint8(i)
+		p.length, p.slot = length, i
 		s.batch = append(s.batch, p)
 	}
 	pool.mu.Unlock()
@@ -199,8 +226,8 @@ func (s *socket) serve(n int) {
 	parsed := s.batch[:0]
 	for _, p := range s.batch {
 		i := int(p.slot)
-		copy(p.buf, in.slots[i*slotSize:][:p.length])
-		s.setFlow(p, i)
+		copy(p.buf, in.datagram(i))
+		p.Flow = s.flow(i)
 		if s.accept(p) {
 			parsed = append(parsed, p)
 		}
@@ -215,6 +242,9 @@ func (s *socket) serve(n int) {
 	s.out.Flush()
 }
 
+// datagram is what was received into slot i.
+func (in *inbox) datagram(i int) []byte { return in.slots[i*slotSize:][:in.hdrs[i].n] }
+
 // isSIP tells by the first byte whether a datagram is SIP (RFC 7983 7); everything else ends here.
 func (s *socket) isSIP(i int, m []byte) bool {
 	c := &s.t.counters
@@ -224,8 +254,10 @@ func (s *socket) isSIP(i int, m []byte) bool {
 	}
 	switch first := m[0]; {
 	case first <= 3:
-		// The STUN server answers here, from the slot, before anything is copied.
-		c.add(dropSTUN, 1)
+		s.answerSTUN(i, m)
+		return false
+	case s.onlySTUN:
+		c.add(dropNotSTUN, 1)
 		return false
 	case first == '\r' || first == '\n':
 		if onlyLineBreaks(m) { // RFC 5626 3.5.1 is for streams: on UDP a keep-alive gets no answer and leaves nothing
@@ -252,10 +284,9 @@ func onlyLineBreaks(b []byte) bool {
 	return true
 }
 
-// setFlow notes where datagram i came from and which address it came to.
-func (s *socket) setFlow(p *Packet, i int) {
-	f := &p.Flow
-	f.Proto, f.Local, f.Conn = UDP, s.addr, 0
+// flow is where datagram i came from and which address it came to.
+func (s *socket) flow(i int) Flow {
+	f := Flow{Proto: UDP, Local: s.addr}
 	if s.v4 {
 		f.Remote = s.in.names[i].addr4()
 	} else {
@@ -266,6 +297,7 @@ func (s *socket) setFlow(p *Packet, i int) {
 			f.Local = netip.AddrPortFrom(a, s.addr.Port())
 		}
 	}
+	return f
 }
 
 // accept parses a packet. What does not parse is refused where that can be, and is gone.
@@ -297,7 +329,7 @@ func (s *socket) kernelDrops() (n uint32) {
 func (t *Transport) UDPFlow(remote netip.AddrPort) (Flow, bool) {
 	remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
 	for _, s := range t.sockets {
-		if s.v4 != remote.Addr().Is4() {
+		if s.onlySTUN || s.v4 != remote.Addr().Is4() {
 			continue
 		}
 		local := s.addr
