@@ -80,7 +80,7 @@ func (s *shard) inDialog(tx *transaction.Server, r request) {
 			return
 		}
 	}
-	f := &fork{s: s, tx: tx, watcher: &inside{d, r.Method, len(r.Body) > 0}, stop: true}
+	f := &fork{s: s, tx: tx, watcher: &inside{d, r.Method, len(r.Body) > 0}}
 	tx.Call = f
 	if r.Method == sip.INVITE {
 		s.pending.Add(1)
