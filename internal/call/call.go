@@ -135,6 +135,7 @@ func (c *Call) Answered(m *sip.Message, number account.Number, flow transport.Fl
 	}
 	c.speakOf(leg)
 	c.table.calls.know(c)
+	c.probe.from = c.table.shard.Now().Add(ackWait)
 	c.startProbes()
 	c.saving = true
 	c.table.calls.Connected.Add(1)
