@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -141,7 +140,8 @@ func (b *bench) restart() {
 }
 
 func (b *bench) sleep(d time.Duration) {
-	time.Sleep(d) // of the bubble
+	b.shard.Post(func() {}) // what the test has done so far comes before what the shard does meanwhile
+	time.Sleep(d)           // of the bubble
 	synctest.Wait()
 }
 
@@ -230,8 +230,6 @@ type recorder struct {
 	delay time.Duration
 	err   error
 }
-
-var errDisk = errors.New("disk full")
 
 func (r *recorder) Save(x call.Record, done func(error)) {
 	r.mu.Lock()
