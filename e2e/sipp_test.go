@@ -33,6 +33,9 @@ func TestSIPpCallsSIPp(t *testing.T) {
 		{"a call is declined", "refused-caller", "decline-callee", "603", 603, nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			if row.caller == "compact-caller" {
+				s.onlyOurs(t) // Kamailio 5.6 says nothing to these folded lines
+			}
 			before := 0
 			if s.ours != nil {
 				before = len(s.ours.List(t, "record"))

@@ -164,11 +164,6 @@ func (s *stage) newestRecordWithin(t testing.TB, d time.Duration, n int) row {
 	return newest
 }
 
-// last is the end of a recording.
-func last(r *audio.Recording, seconds float64) *audio.Recording {
-	return r.From(max(0, r.Seconds()-seconds))
-}
-
 // hears fails the test unless the recording is the other side's tone: loud as it was sent, without
 // holes, and without one's own.
 func hears(t testing.TB, who string, r *audio.Recording, want, own float64) {
