@@ -24,6 +24,7 @@ import (
 // bench is the service from the transactions up, in one shard and a time of its own, with agents around it. What it
 // sends lies in their inboxes until a test takes it.
 type bench struct {
+	keepAlive keepAlive
 	*testing.T
 	directory *account.Directory
 	registrar *registrar.Registrar
@@ -80,7 +81,7 @@ func (b *bench) start() {
 	names := NewNames([]string{"sip.example.org", "Radio.Example"},
 		[]netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2"), netip.MustParseAddr("2001:db8::1")}, []uint16{5060, 5070})
 	b.registrar = registrar.New(registrar.Config{
-		Store: noBindings{}, Sender: silence{}, Announce: announced, Ours: names.Host, Logger: log, Max: 24 * time.Hour,
+		Store: noBindings{}, Sender: &b.keepAlive, Announce: announced, Ours: names.Host, Logger: log, Max: 24 * time.Hour,
 		Registered: func(n account.Number, fresh bool) {
 			if fresh {
 				b.calls.Fresh(n)
@@ -216,11 +217,32 @@ type noBindings struct{}
 func (noBindings) SaveBindings(context.Context, []registrar.Change) error         { return nil }
 func (noBindings) Bindings(context.Context, func(*registrar.Binding) error) error { return nil }
 
-// silence takes the registrar's keep-alive.
-type silence struct{}
+// keepAlive takes the registrar's pings, which nobody answers unless the test does.
+type keepAlive struct {
+	mu   sync.Mutex
+	last []byte
+}
 
-func (silence) Send(transport.Flow, []byte) {}
-func (silence) Flush()                      {}
+func (k *keepAlive) Send(_ transport.Flow, ping []byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.last = bytes.Clone(ping)
+}
+
+func (k *keepAlive) Flush() {}
+
+// pong answers the last ping.
+func (a *agent) pong() {
+	a.Helper()
+	a.keepAlive.mu.Lock()
+	m := new(sip.Message)
+	err := m.Parse(a.keepAlive.last)
+	a.keepAlive.mu.Unlock()
+	if err != nil {
+		a.Fatalf("there was no ping: %v", err)
+	}
+	a.send(string(sip.AppendBody(sip.AppendResponse(nil, m, 200, "", a.tag), "", nil)))
+}
 
 // recorder keeps records in memory, as slowly and as badly as a test wants it.
 type recorder struct {

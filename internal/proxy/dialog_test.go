@@ -122,9 +122,14 @@ func TestStrictRouters(t *testing.T) {
 				a.gets("200")
 			}
 		}
+		// What lies behind a foreign hop stays, even if it is us.
+		m := d.does(caller, "INFO", "Route: "+d.routes[caller][0], "Route: "+d.routes[caller][1], "Route: <sip:far.example;lr>, <sip:192.0.2.1;lr>")
+		b.want("Route", m.line("Route"), "<sip:far.example;lr> | <sip:192.0.2.1;lr>")
+		c.respond(m, 200)
+		a.gets("200")
 		// One that writes the number as the target, of which nothing is left.
 		a.send(d.strict(caller, "INFO", strings.Trim(d.routes[caller][0], "<>"), "Route: "+d.routes[caller][1]+", <sip:45675002@sip.example.org>"))
-		m := c.gets("INFO")
+		m = c.gets("INFO")
 		b.want("Request-URI", string(m.URI), c.contact)
 		c.respond(m, 200)
 		a.gets("200")
@@ -335,6 +340,29 @@ func TestATakeoverDoesNotEndACall(t *testing.T) {
 	}
 }
 
+// Who calls again may have lost its other call.
+func TestACallAsksAfterTheCallersOthers(t *testing.T) {
+	run(t, func(b *bench) {
+		a, c := b.registered("45675001", "udp 198.51.100.1:5060"), b.registered("45675002", "udp 203.0.113.2:5060")
+		b.call(a, c)
+		b.sleep(time.Minute)
+		b.settle()
+		a.asked = true
+		b.agents[1].asked = true
+		e := b.registered("45675003", "udp 203.0.113.3:5060")
+		a.send(a.request("INVITE", "sip:45675003@sip.example.org", a.credentials("INVITE", "sip:45675003@sip.example.org"), "Contact: <"+a.contact+">", offer))
+		a.gets("100")
+		a.respond(a.gets("OPTIONS"), 481) // it was switched off and on
+		c.respond(c.gets("OPTIONS"), 200)
+		b.settle()
+		c.respond(c.gets("BYE"), 200)
+		a.respond(a.gets("BYE"), 481)
+		b.want("record", b.ended(), "200 lost: the caller does not know the call any more by service")
+		a.asked = false
+		b.answer(a, e).hangUp(caller)
+	})
+}
+
 func TestGoneCallsAreNotKnown(t *testing.T) {
 	run(t, func(b *bench) {
 		a, c := b.registered("45675001", "udp 198.51.100.1:5060"), b.registered("45675002", "udp 203.0.113.2:5060")
@@ -375,7 +403,7 @@ func TestBYEThatNobodyAnswers(t *testing.T) {
 		b.sleep(10 * time.Second)
 		d.does(caller, "BYE")
 		a.asked = true
-		c.register() // no question while it is on its way: the caller has forgotten the call
+		b.calls.Fresh("45675001") // no question while it is on its way: the caller has forgotten the call
 		b.sleep(timerB)
 		a.gets("408")
 		c.inbox = nil

@@ -19,6 +19,7 @@ type target struct {
 	routes   [][]byte // in a dialog: what is left of the route set
 	flow     transport.Flow
 	q        uint16
+	doubted  bool // it has stopped answering the keep-alive
 	instance string
 	others   []target // other flows of the same device, tried if this one fails (RFC 5626 5.3)
 }
@@ -129,8 +130,12 @@ func (s *shard) forSize(t *target, p *transport.Packet) transport.Flow {
 }
 
 func (b *branch) startTimerC() {
+	limit := timerC
+	if b.target.doubted && !b.rang {
+		limit = doubt
+	}
 	b.timerC.Stop()
-	b.timerC = b.fork.s.After(timerC, func() { // RFC 3261 16.8
+	b.timerC = b.fork.s.After(limit, func() { // RFC 3261 16.8
 		if b.rang {
 			b.tooLong = true
 			b.client.Cancel()
@@ -159,7 +164,7 @@ func (b *branch) Response(_ *transaction.Client, p *transport.Packet) {
 		b.rang = true // it is there: a CANCEL can reach it
 	case m.Status < 200:
 		b.rang = true
-		if f.tx.Method() == sip.INVITE && !b.tooLong {
+		if f.tx.Method() == sip.INVITE {
 			b.startTimerC() // RFC 3261 16.7 step 2
 		}
 		f.watcher.ringing(b, m)
@@ -197,7 +202,9 @@ func (b *branch) Failed(_ *transaction.Client, err error) {
 		f.try(t)
 		return
 	}
-	if err == transaction.ErrTimeout {
+	if err == transaction.ErrTimeout && b.target.doubted {
+		f.offer(reply{status: 480, cause: "the agent does not answer any more"})
+	} else if err == transaction.ErrTimeout {
 		f.offer(reply{status: 408, cause: "no answer from the agent"})
 	} else {
 		f.offer(reply{status: 480, cause: "connection lost"})

@@ -236,6 +236,23 @@ func TestFlowsOfOneDeviceAreAlternatives(t *testing.T) {
 	})
 }
 
+func TestNoFurtherFlowAfterACancel(t *testing.T) {
+	run(t, func(b *bench) {
+		const instance = `;+sip.instance="<urn:uuid:1>";reg-id=`
+		a := b.registered("45675001", "udp 198.51.100.1:5060")
+		second := b.registered("45675002", "tcp 203.0.113.2:40001 #1", instance+"1")
+		first := b.registered("45675002", "tcp 203.0.113.2:40002 #2", instance+"2")
+		i := a.invites("45675002", offer)
+		first.gets("INVITE")
+		i.cancels()
+		b.disconnect(first)
+		b.settle()
+		i.isRefused("487")
+		second.getsNothing()
+		b.want("record", b.ended(), "487 cancelled by caller")
+	})
+}
+
 func TestAConnectionThatIsLostIsNoAnswer(t *testing.T) {
 	run(t, func(b *bench) {
 		a, c := b.registered("45675001", "udp 198.51.100.1:5060"), b.registered("45675002", "tcp 203.0.113.2:40001 #1")
@@ -250,6 +267,28 @@ func TestAConnectionThatIsLostIsNoAnswer(t *testing.T) {
 }
 
 // RFC 3261 16.6 step 11, 16.8: a callee that rings for ever, or a network that swallows its answer.
+func TestAnAgentThatStoppedAnsweringKeepsNobodyWaiting(t *testing.T) {
+	run(t, func(b *bench) {
+		a, c := b.agent("45675001", "udp 198.51.100.1:5060"), b.registered("45675002", "udp 203.0.113.2:5060")
+		b.sleep(26 * time.Second) // it is pinged within 25 s
+		c.pong()
+		b.sleep(90 * time.Second) // three pings that it does not answer
+		i := a.invites("45675002", offer)
+		b.sleep(doubt + 100*time.Millisecond)
+		if c.inbox = nil; len(a.inbox) == 0 {
+			t.Fatal("the caller is still waiting")
+		}
+		i.isRefused("480")
+		b.want("record", b.ended(), "480 the agent does not answer any more by service")
+		i = a.invites("45675002", offer) // and if it is there after all, it is reached
+		c.respond(c.gets("INVITE"), 180)
+		b.sleep(doubt + time.Second)
+		a.gets("180")
+		i.cancels()
+		c.respond(c.gets("CANCEL"), 200)
+	})
+}
+
 func TestNobodyAnswers(t *testing.T) {
 	run(t, func(b *bench) {
 		a, c := b.registered("45675001", "udp 198.51.100.1:5060"), b.registered("45675002", "udp 203.0.113.2:5060")

@@ -326,7 +326,8 @@ func (s *shard) targetsOf(callee *account.Account, caller transport.Flow) []targ
 		if !s.Connected(b.Flow) {
 			continue
 		}
-		t := target{number: callee.Number, uri: []byte(b.Target()), path: b.Path, flow: b.Flow, q: b.Q}
+		t := target{number: callee.Number, uri: []byte(b.Target()), path: b.Path, flow: b.Flow, q: b.Q,
+			doubted: b.Reach == registrar.Unreachable}
 		if b.RegID != 0 {
 			t.instance = b.Instance
 		}
@@ -358,3 +359,7 @@ func (s *shard) Closed(f transport.Flow) {
 
 // timerC bounds how long a callee may ring (RFC 3261 16.6 step 11); each ringing response starts it anew.
 const timerC = 3*time.Minute + 5*time.Second
+
+// doubt is how long an agent that has stopped answering the keep-alive may be silent to a call. It may have come back
+// this moment, so it is tried; but nobody waits half a minute for a codec that is switched off.
+const doubt = 4 * time.Second
