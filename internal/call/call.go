@@ -172,10 +172,6 @@ func (c *Call) speakOf(l *Leg) {
 // Refused ends a call that was not answered; cause is in words. done runs when the record is durable: then the refusal
 // may be forwarded.
 func (c *Call) Refused(status int, cause string, by EndedBy, done func()) {
-	if c.up != nil {
-		done()
-		return
-	}
 	c.Record.Status = status
 	c.end(cause, by, done)
 }

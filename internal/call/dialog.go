@@ -98,11 +98,9 @@ func (d Dialog) Renegotiated(m *sip.Message, offer bool) {
 // answer to the BYE may be forwarded.
 func (d Dialog) HungUp(done func()) {
 	c := d.Call
-	if c.up == nil || c.ended {
-		done() // RFC 3261 15: in an early dialog; the INVITE is still to be answered
-		return
-	}
-	if d.Callee != c.up {
+	if c.ended || d.Callee != c.up {
+		// The record speaks of another one, or of none yet: RFC 3261 15, after a BYE in an early dialog the INVITE is
+		// still to be answered.
 		c.forget(d.Callee)
 		done()
 		return

@@ -139,7 +139,7 @@ func (i *inquiry) settle() {
 		if len(leg.missed) > 64 {
 			leg.missed = leg.missed[1:]
 		}
-		if now.Sub(leg.alive) < deadAfter || now.Sub(cs.started) < deadAfter {
+		if now.Sub(leg.alive) < deadAfter { // a start of the service counts as a sign of life
 			return
 		}
 		if _, registered := cs.Flow(leg.Number, leg.Flow); registered || !cs.othersAnswer(now, leg.missed) {

@@ -319,6 +319,27 @@ func TestTheOperatorEndsACall(t *testing.T) {
 	})
 }
 
+// Every dialog that was answered gets its BYE, and none that only rang.
+func TestTheOperatorEndsACallOfSeveralDialogs(t *testing.T) {
+	run(t, func(b *bench) {
+		c := b.call()
+		b.take()
+		for tag, status := range map[string]string{"rings": "180", "answers": "200"} {
+			m := packet(t, udp(two), "SIP/2.0 "+status+" OK", "Via: SIP/2.0/UDP a;branch=z9hG4bK1", "From: "+c.Caller.Party,
+				"To: <sip:45675002@example.org>;tag="+tag, "Call-ID: 1", "CSeq: 7 INVITE")
+			b.do(func() {
+				if status == "180" {
+					c.Ringing(&m.Msg, "45675002", udp(two), ours)
+				} else {
+					c.Answered(&m.Msg, "45675002", udp(two), ours, func() {})
+				}
+			})
+		}
+		b.do(func() { c.Terminate("ended by the operator") })
+		b.want("sent", b.take(), strings.Repeat("1 BYE to "+one+"\n8 BYE to "+two+"\n", 2)[:2*len("1 BYE to "+one+"\n8 BYE to "+two+"\n")-1])
+	})
+}
+
 // A connection that is gone is no answer either; the call waits for its agent to come back.
 func TestALegWhoseConnectionIsGone(t *testing.T) {
 	run(t, func(b *bench) {

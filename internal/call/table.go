@@ -30,7 +30,6 @@ type Config struct {
 // Calls are all the calls of the service, over all shards.
 type Calls struct {
 	Config
-	started time.Time
 
 	mu     sync.Mutex
 	byID   map[string]*Call // answered calls, by record
@@ -43,7 +42,7 @@ type Calls struct {
 
 // New makes the set of calls.
 func New(c Config) *Calls {
-	return &Calls{Config: c, started: time.Now(), byID: make(map[string]*Call), number: make(map[account.Number][]*Call)}
+	return &Calls{Config: c, byID: make(map[string]*Call), number: make(map[account.Number][]*Call)}
 }
 
 // Up is how many calls are answered and not ended.
