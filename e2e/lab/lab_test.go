@@ -4,8 +4,12 @@ package lab
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -139,5 +143,22 @@ func TestCaptureSeesBothDirections(t *testing.T) {
 		out := c.Packets(func(p Packet) bool { return p.To == addr && string(p.Payload) == "here" })
 		in := c.Packets(func(p Packet) bool { return p.From == addr && string(p.Payload) == "here" })
 		return len(out) > 0 && len(in) > 0
+	})
+}
+
+// A program's children do not outlive it.
+func TestKillEndsAlsoWhatTheProgramStarted(t *testing.T) {
+	t.Parallel()
+	n := NewNetwork(t)
+	p := Start(t, "parent", n.Host(t, "a", "203.0.113.11").Command("sh", "-c", "sleep 600 & echo child $!; wait"))
+	child, err := strconv.Atoi(p.Line(t, 5*time.Second, `^child (\d+)$`)[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Kill()
+	Eventually(t, 3*time.Second, "the child is gone", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", child))
+		// A zombie is gone too: somebody else's business is to bury it.
+		return err != nil || strings.Contains(string(stat), ") Z ")
 	})
 }

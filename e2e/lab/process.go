@@ -33,13 +33,16 @@ func Start(t testing.TB, name string, cmd *exec.Cmd) *Process {
 	cmd.Stdout, cmd.Stderr = p.Out, p.Err
 	// A child of the child may keep the pipe open; it must not keep the test.
 	cmd.WaitDelay = 2 * time.Second
-	// If the test binary is killed, so is what it started.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// If the test binary is killed, so is what it started. A group of its own, because what the
+	// program starts itself (Kamailio's workers) would outlive a kill -9 of the first process.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("start %s: %v", name, err)
 	}
 	go func() {
 		p.err = cmd.Wait()
+		// At once, before the number of the group can be somebody else's.
+		_ = syscall.Kill(-p.Pid(), syscall.SIGKILL)
 		close(p.done)
 	}()
 	t.Cleanup(func() {
@@ -57,9 +60,11 @@ func (p *Process) Pid() int { return p.cmd.Process.Pid }
 // Signal sends sig; a program that has ended already gets nothing.
 func (p *Process) Signal(sig syscall.Signal) { _ = p.cmd.Process.Signal(sig) }
 
-// Kill ends the program as a power cut would and waits until it is gone.
+// Kill ends the program, and what it has started, as a power cut would, and waits until it is gone.
 func (p *Process) Kill() {
-	p.Signal(syscall.SIGKILL)
+	if p.Running() {
+		_ = syscall.Kill(-p.Pid(), syscall.SIGKILL)
+	}
 	<-p.done
 }
 
