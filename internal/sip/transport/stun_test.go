@@ -88,7 +88,6 @@ func listenSTUN(t *testing.T) (tr *Transport, first, second netip.AddrPort) {
 				t.Fatal(err)
 			}
 			ports[i] = addrPort(c.LocalAddr()).Port()
-			defer c.Close()
 			c.Close()
 		}
 		first = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.21"), ports[0])
