@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -35,7 +34,6 @@ type BaresipConfig struct {
 	Tone             int      // Hz of the sine that it sends; 0: 440
 	Codecs           []string // as baresip writes them: PCMA/8000/1, opus/48000/2; in order of preference
 	Answer           string   // manual (if empty) or auto
-	Outbound         string   // sip URI of the proxy if it is not the server itself
 	MaxCalls         int      // more incoming calls than this are busy; 0: 4
 	Ring             int      // seconds that it lets a call ring before it refuses it; 0: 120
 }
@@ -297,9 +295,6 @@ func (b *Baresip) account(t testing.TB, register bool) {
 		fmt.Fprintf(&s, ";transport=%s", c.Transport)
 	}
 	fmt.Fprintf(&s, ">;auth_user=%s;auth_pass=%s;answermode=%s", c.Number, c.Password, orElse(c.Answer, "manual"))
-	if c.Outbound != "" {
-		fmt.Fprintf(&s, ";outbound=%q", c.Outbound)
-	}
 	if len(c.Codecs) > 0 {
 		fmt.Fprintf(&s, ";audio_codecs=%s", strings.Join(c.Codecs, ","))
 	}
@@ -363,22 +358,6 @@ func (b *Baresip) Forget(t testing.TB) {
 
 // Hangup ends the call, or refuses the one that rings with 486.
 func (b *Baresip) Hangup(t testing.TB) { t.Helper(); b.Do(t, "hangup", "") }
-
-// Hold and Resume send a re-INVITE each.
-func (b *Baresip) Hold(t testing.TB)   { t.Helper(); b.Do(t, "hold", "") }
-func (b *Baresip) Resume(t testing.TB) { t.Helper(); b.Do(t, "resume", "") }
-
-// Contact is where others would reach it without a server.
-func (b *Baresip) Contact(t testing.TB) netip.AddrPort {
-	t.Helper()
-	for _, word := range strings.Fields(b.Do(t, "sipstat", "")) {
-		if a, err := netip.ParseAddrPort(strings.Trim(word, "()<>,")); err == nil && a.Addr() == b.Host.Addr {
-			return a
-		}
-	}
-	t.Fatalf("baresip %s does not say where it listens", b.config.Number)
-	return netip.AddrPort{}
-}
 
 // Recording is the file with what it has decoded in its newest call; whole when the call is over.
 func (b *Baresip) Recording(t testing.TB) string {
