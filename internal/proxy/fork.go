@@ -161,7 +161,11 @@ func (b *branch) Response(_ *transaction.Client, p *transport.Packet) {
 	f, m := b.fork, &p.Msg
 	switch {
 	case m.Status == 100:
+		first := !b.rang
 		b.rang = true // it is there: a CANCEL can reach it
+		if first && b.target.doubted && f.tx.Method() == sip.INVITE {
+			b.startTimerC() // and the doubt was wrong
+		}
 	case m.Status < 200:
 		b.rang = true
 		if f.tx.Method() == sip.INVITE {
