@@ -1,0 +1,82 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+)
+
+// Side is one of the two that a session joins.
+type Side uint8
+
+const (
+	Caller Side = iota
+	Callee
+)
+
+func (s Side) String() string { return [...]string{"caller", "callee"}[s] }
+
+// Other is the opposite side.
+func (s Side) Other() Side { return 1 - s }
+
+// Leg says where a side is served from.
+type Leg struct {
+	IPv6    bool       // the family of the address that the side is given
+	Address netip.Addr // a certain announced address of the pool; not valid: the least used
+	Probe   bool       // the probe address instead of the pool's
+}
+
+// leg is a Leg at work. All its streams are on one address, because a session description is given one.
+type leg struct {
+	Leg
+	pool *pool
+	at   *address // nil: not chosen yet
+}
+
+func (l Leg) served(from *pool) leg {
+	if l.Probe {
+		l.Address, l.IPv6 = from.addresses[0].Announce, from.addresses[0].Announce.Is6()
+	}
+	l.Address = l.Address.Unmap()
+	return leg{Leg: l, pool: from}
+}
+
+// bind opens pairs, all or none, and chooses the address if there is none yet.
+func (l *leg) bind(n int) ([]pair, error) {
+	if l.at != nil {
+		return l.at.bind(n)
+	}
+	var full error
+	for _, a := range l.pool.candidates(l.Leg, n) {
+		pairs, err := a.bind(n)
+		if err == nil {
+			l.at = a
+			return pairs, nil
+		}
+		if !errors.Is(err, ErrFull) {
+			return nil, err
+		}
+		full = err
+	}
+	if full != nil { // ports that are not ours to give, or that somebody took meanwhile
+		return nil, fmt.Errorf("pool %q: %w", l.pool.name, full)
+	}
+	if !l.pool.serves(l.Leg) {
+		return nil, fmt.Errorf("relay: pool %q has no address for %s", l.pool.name, l.wanted())
+	}
+	u := l.pool.usage()
+	return nil, fmt.Errorf("%w in pool %q for %s: %d of %d are in use; give it more addresses or more ports",
+		ErrFull, l.pool.name, l.wanted(), u.Used, u.Total)
+}
+
+func (l *leg) wanted() string {
+	switch {
+	case l.Address.IsValid():
+		return l.Address.String()
+	case l.IPv6:
+		return "IPv6"
+	}
+	return "IPv4"
+}
+
+func (l *leg) v4() bool { return l.at.Bind.Is4() }
