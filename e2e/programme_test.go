@@ -33,7 +33,7 @@ func isProgramme(t testing.TB, path string, channels int) {
 	const skip = 0.1
 	at, _ := audio.Match(peer.Decode(t, path, coarse, channels).From(skip).To(4), programme(t, coarse, channels))
 	heard := peer.Decode(t, path, fine, channels).From(skip)
-	for c, l := range audio.Near(heard, programme(t, fine, channels), at*fine/coarse, 2*fine/coarse) {
+	for c, l := range audio.Follow(heard, programme(t, fine, channels), at*fine/coarse) {
 		if l < 0.98 {
 			t.Errorf("channel %d of %s (%.1f s) is unlike the programme: %.3f at %.2f s", c, filepath.Base(path), heard.Seconds(),
 				l, float64(at)/coarse)

@@ -79,3 +79,30 @@ func TestMatchFindsWhereInTheLoopARecordingBegan(t *testing.T) {
 		t.Errorf("other noise has likeness %.3f", likeness)
 	}
 }
+
+func TestFollowForgivesAHoleAndNothingElse(t *testing.T) {
+	noise := rand.New(rand.NewPCG(3, 4))
+	loop := &Recording{Rate: 1000, Channels: [][]float64{make([]float64, 20000), make([]float64, 20000)}}
+	for c := range loop.Channels {
+		for i := range loop.Channels[c] {
+			loop.Channels[c][i] = noise.Float64() - 0.5
+		}
+	}
+	left, right := loop.Channels[0], loop.Channels[1]
+	cut := func(c []float64) []float64 { return append(append([]float64{}, c[12000:15500]...), c[15580:19000]...) }
+	for _, row := range []struct {
+		name        string
+		left, right []float64
+		alike       bool
+	}{
+		{"the same", left[12000:19000], right[12000:19000], true},
+		{"80 ms are missing", cut(left), cut(right), true},
+		{"the sides are swapped", right[12000:19000], left[12000:19000], false},
+	} {
+		for c, l := range Follow(&Recording{Rate: 1000, Channels: [][]float64{row.left, row.right}}, loop, 12003) {
+			if (l > 0.9) != row.alike {
+				t.Errorf("%s: channel %d is alike by %.3f", row.name, c, l)
+			}
+		}
+	}
+}
