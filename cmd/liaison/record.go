@@ -33,6 +33,8 @@ type recordResult struct {
 	CalleeAddress    string   `json:"callee_address"`
 	CodecsOffered    []string `json:"codecs_offered"`
 	CodecsAgreed     []string `json:"codecs_agreed"`
+	Relayed          *bool    `json:"relayed"` // null: it did not come to that
+	Media            string   `json:"media"`   // relayed or direct, and why
 	CallerSubscriber *int64   `json:"caller_subscriber"`
 	CalleeSubscriber *int64   `json:"callee_subscriber"`
 }
@@ -44,7 +46,11 @@ func newRecordResult(r *call.Record) recordResult {
 		Status: r.Status, Cause: r.Cause, EndedBy: string(r.EndedBy),
 		CallerAgent: r.CallerAgent, CalleeAgent: r.CalleeAgent,
 		CallerAddress: address(r.CallerAddr), CalleeAddress: address(r.CalleeAddr),
-		CodecsOffered: codecs(r.Offered), CodecsAgreed: codecs(r.Agreed),
+		CodecsOffered: codecs(r.Offered), CodecsAgreed: codecs(r.Agreed), Media: r.Media,
+	}
+	if r.Media != "" {
+		relayed := strings.HasPrefix(r.Media, "relayed")
+		result.Relayed = &relayed
 	}
 	if !r.Open() {
 		d := duration(r).Seconds()
@@ -125,7 +131,8 @@ func (c *cli) printRecords(all []call.Record) error {
 		if r.Status != 0 {
 			status = fmt.Sprint(r.Status)
 		}
-		rows[i] = []string{moment(r.Started).String(), string(r.Caller), r.Dialled, string(r.Callee), length, status, r.Cause, string(r.EndedBy), r.Agreed, r.ID}
+		path, _, _ := strings.Cut(r.Media, ":")
+		rows[i] = []string{moment(r.Started).String(), string(r.Caller), r.Dialled, string(r.Callee), length, status, r.Cause, string(r.EndedBy), r.Agreed, path, r.ID}
 	}
-	return c.printTable("STARTED CALLER DIALLED CALLEE LENGTH STATUS CAUSE ENDED_BY CODECS ID", rows)
+	return c.printTable("STARTED CALLER DIALLED CALLEE LENGTH STATUS CAUSE ENDED_BY CODECS MEDIA ID", rows)
 }

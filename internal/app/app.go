@@ -23,6 +23,7 @@ import (
 	"liaison/internal/digest"
 	"liaison/internal/proxy"
 	"liaison/internal/registrar"
+	"liaison/internal/relay"
 	"liaison/internal/sip/transaction"
 	"liaison/internal/sip/transport"
 	"liaison/internal/store"
@@ -54,6 +55,8 @@ type app struct {
 	proxy     *proxy.Proxy
 	layer     *transaction.Layer
 	codec     *agent.Agent
+	relay     *relay.Relay // nil: media goes directly
+	relayed   []netip.Addr // the addresses that it serves
 	web       *web
 	accounts  int64 // place in the change sequence up to which the directory is filled
 
@@ -163,8 +166,11 @@ func (a *app) signalling(ctx context.Context) error {
 			}
 		},
 	})
+	if err := a.buildRelay(); err != nil {
+		return err
+	}
 	a.calls = call.New(call.Config{
-		Recorder: a.store, Flow: a.agentFlow,
+		Recorder: a.store, Flow: a.agentFlow, Relay: a.relay, RelayAddresses: a.relayed,
 		Announced: func(f transport.Flow) string { return a.outer.Announced(f).String() },
 		Logger:    a.log,
 	})
@@ -190,26 +196,30 @@ func (a *app) signalling(ctx context.Context) error {
 }
 
 // agentFlow is the path to an agent now: the flow of its dialog while it is one that the account is registered from, else
-// that of its best binding.
+// that of its best binding. An agent that has stopped answering the keep-alive is as good as not registered.
 func (a *app) agentFlow(n account.Number, now transport.Flow) (transport.Flow, bool) {
-	if a.registrar.Current(n, now) && a.outer.Connected(now) {
-		return now, true
-	}
 	for _, b := range a.registrar.Lookup(n, nil) {
-		if a.outer.Connected(b.Flow) {
-			return b.Flow, true
+		switch {
+		case b.Reach == registrar.Unreachable || !a.outer.Connected(b.Flow):
+			continue
+		case a.registrar.Current(n, now) && a.outer.Connected(now):
+			return now, true
 		}
+		return b.Flow, true
 	}
 	return transport.Flow{}, false
 }
 
-// local is the path to a number that the service answers itself. The test codec must tell its callers an address that
-// they can reach: the one at which they reach us.
+// local is the path to a number that the service answers itself. The test codec tells its callers the address of this
+// path in its description: this machine's own if the relay stands between, else the one at which they reach us.
 func (a *app) local(n account.Number, caller transport.Flow) (transport.Flow, bool) {
 	if string(n) != a.cfg.Test.Programme.Number {
 		return transport.Flow{}, false
 	}
 	at := a.outer.Announced(caller)
+	if a.relay != nil {
+		at = netip.AddrPortFrom(loopback, at.Port())
+	}
 	return transport.Flow{Proto: transport.Link, Local: at, Remote: at}, true
 }
 
@@ -263,6 +273,9 @@ func (a *app) serve(ctx context.Context) error {
 	run(&parts, life, "signalling", a.layer.Run)
 	run(&parts, life, "transport", a.outer.Run)
 	run(&parts, life, "database", a.store.Run)
+	if a.relay != nil {
+		run(&parts, life, "relay", a.relay.Run)
+	}
 	run(&parts, life, "changes", a.follow)
 	run(&parts, life, "web", func(ctx context.Context) error { return a.web.run(ctx, a) })
 	playing, silence := context.WithCancel(life)

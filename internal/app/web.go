@@ -70,6 +70,9 @@ func (w *web) addr() string {
 func (w *web) run(ctx context.Context, a *app) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newMetrics(a), a.outer, a.registrar)
+	if a.relay != nil {
+		registry.MustRegister(a.relay)
+	}
 	metrics := promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 
 	mux := http.NewServeMux()
@@ -136,6 +139,15 @@ func healthz(rw http.ResponseWriter, r *http.Request, a *app) {
 	h.Parts["registrar"] = part{"ok", map[string]any{"bindings": a.registrar.Bindings(), "accounts": a.directory.Len()}}
 	h.Parts["calls"] = part{"ok", map[string]any{"up": a.calls.Up(), "setting_up": a.proxy.Pending()}}
 	h.Parts["test_codec"] = part{"ok", map[string]any{"callers": a.calls.With(account.Number(a.cfg.Test.Programme.Number))}}
+	if a.relay != nil {
+		relay := part{Status: "ok"}
+		if u, err := a.relay.Usage(""); err != nil {
+			relay.Status = err.Error()
+		} else {
+			relay.Detail = map[string]any{"ports": u.Total, "ports_used": u.Used}
+		}
+		h.Parts["relay"] = relay
+	}
 	if a.proxy.Drained() {
 		h.Status = "draining"
 	}

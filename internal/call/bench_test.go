@@ -266,7 +266,7 @@ func (b *bench) up(caller, callee account.Number, from, to transport.Flow) *Call
 	var c *Call
 	b.do(func() {
 		c = b.table.Begin(invite, &account.Account{Number: caller}, []byte(callee), &account.Account{Number: callee})
-		c.Answered(&ok.Msg, callee, to, ours, func() {})
+		c.Answered(&ok.Msg, callee, to, nil, ours, func() {})
 	})
 	b.sleep(time.Millisecond)
 	return c

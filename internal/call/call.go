@@ -30,6 +30,7 @@ type Call struct {
 	saving  bool              // the 2xx waits for the record
 	held    []func()          // waits for the 2xx to have left: see WhenUp
 	delayed bool              // the last INVITE had no offer, so the next ACK has the answer
+	media   []*Media          // of its branches
 	probe   probe
 	leaving leaving
 	ended   bool
@@ -93,11 +94,11 @@ func (c *Call) now() time.Time { return c.table.shard.Now().UTC().Round(0) }
 
 // Ringing notes the dialog of a provisional response, so that what belongs to it gets through (PRACK, UPDATE). flow is
 // the path to the agent, ours tells our own elements of a route set.
-func (c *Call) Ringing(m *sip.Message, number account.Number, flow transport.Flow, ours func(uri []byte) bool) {
+func (c *Call) Ringing(m *sip.Message, number account.Number, flow transport.Flow, media *Media, ours func(uri []byte) bool) {
 	if m.To.Tag() == nil || c.ended {
 		return
 	}
-	if leg := c.leg(m, number, flow, ours); leg != nil && !c.delayed {
+	if leg := c.leg(m, number, flow, media, ours); leg != nil && !c.delayed {
 		if list := agreed(m.Body); list != "" {
 			leg.early = list
 		}
@@ -107,8 +108,8 @@ func (c *Call) Ringing(m *sip.Message, number account.Number, flow transport.Flo
 // Answered notes a 2xx; done runs in the shard when the record is durable (see save): then the 2xx may be forwarded. It
 // runs at once for a 2xx that comes again, and for one of a further branch. While the record is being written it is not
 // run: the callee sends its 2xx again.
-func (c *Call) Answered(m *sip.Message, number account.Number, flow transport.Flow, ours func(uri []byte) bool, done func()) {
-	leg := c.leg(m, number, flow, ours)
+func (c *Call) Answered(m *sip.Message, number account.Number, flow transport.Flow, media *Media, ours func(uri []byte) bool, done func()) {
+	leg := c.leg(m, number, flow, media, ours)
 	switch {
 	case c.saving:
 		return
@@ -177,7 +178,7 @@ func (c *Call) Refused(status int, cause string, by EndedBy, done func()) {
 }
 
 // leg finds or makes the leg of a response's To tag; nil if there are too many.
-func (c *Call) leg(m *sip.Message, number account.Number, flow transport.Flow, ours func([]byte) bool) *Leg {
+func (c *Call) leg(m *sip.Message, number account.Number, flow transport.Flow, media *Media, ours func([]byte) bool) *Leg {
 	tag := m.To.Tag()
 	var l *Leg
 	if i := slices.IndexFunc(c.Callees, func(l *Leg) bool { return l.Tag == string(tag) }); i >= 0 {
@@ -186,7 +187,7 @@ func (c *Call) leg(m *sip.Message, number account.Number, flow transport.Flow, o
 		if len(c.Callees) == maxLegs {
 			return nil
 		}
-		l = &Leg{Number: number, Party: party(&m.To), Tag: string(tag), Flow: flow, Bound: c.table.bound(number, flow)}
+		l = &Leg{Number: number, Party: party(&m.To), Tag: string(tag), Flow: flow, Bound: c.table.bound(number, flow), media: media}
 		c.Callees = append(c.Callees, l)
 	}
 	l.alive = c.table.shard.Now()
@@ -218,6 +219,9 @@ func (c *Call) end(cause string, by EndedBy, done func()) {
 	}
 	c.ended = true
 	c.probe.timer.Stop()
+	for _, m := range c.media {
+		m.Close()
+	}
 	r := &c.Record
 	r.Ended, r.Cause, r.EndedBy = c.now(), cause, by
 	if at := c.leaving.at; c.leaving.byes > 0 && at.Before(r.Ended) {

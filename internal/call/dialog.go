@@ -1,6 +1,7 @@
 package call
 
 import (
+	"net/netip"
 	"slices"
 
 	"liaison/internal/sip"
@@ -28,6 +29,16 @@ func (d Dialog) To() *Leg {
 		return d.Callee
 	}
 	return &d.Caller
+}
+
+// Pass takes a session description of the sender's side, or with answer of the other's, and gives what goes on instead;
+// nil: what came.
+func (d Dialog) Pass(body []byte, source netip.Addr, answer bool) []byte {
+	from := d.Side
+	if answer {
+		from = 1 - from
+	}
+	return d.Callee.media.Pass(from, body, source)
 }
 
 // Seen notes a request that was let through: where it came from, its CSeq, a new remote target (RFC 3261 12.2.2,

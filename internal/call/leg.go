@@ -22,6 +22,7 @@ type Leg struct {
 	Bound  bool           `json:"bound"`  // the account was registered from there: see Call.Flow
 	CSeq   uint32         `json:"cseq"`   // the last seen from it
 
+	media    *Media      // of a callee's leg
 	answered bool        // it sent a 2xx
 	agent    string      // User-Agent
 	early    string      // codecs of its answer, which may have come before its 2xx (RFC 3262 5)

@@ -329,9 +329,9 @@ func TestTheOperatorEndsACallOfSeveralDialogs(t *testing.T) {
 				"To: <sip:45675002@example.org>;tag="+tag, "Call-ID: 1", "CSeq: 7 INVITE")
 			b.do(func() {
 				if status == "180" {
-					c.Ringing(&m.Msg, "45675002", udp(two), ours)
+					c.Ringing(&m.Msg, "45675002", udp(two), nil, ours)
 				} else {
-					c.Answered(&m.Msg, "45675002", udp(two), ours, func() {})
+					c.Answered(&m.Msg, "45675002", udp(two), nil, ours, func() {})
 				}
 			})
 		}

@@ -28,6 +28,7 @@ type Record struct {
 	CallerAgent, CalleeAgent string // User-Agent
 	CallerAddr, CalleeAddr   netip.AddrPort
 	Offered, Agreed          string // codecs, "PCMA/8000/1,G722/8000/1"
+	Media                    string // "relayed" or "direct", and why; empty: it did not come to that
 
 	CallerSubscriber, CalleeSubscriber int64
 

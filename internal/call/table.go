@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"liaison/internal/account"
+	"liaison/internal/relay"
 	"liaison/internal/sip"
 	"liaison/internal/sip/transaction"
 	"liaison/internal/sip/transport"
@@ -24,7 +26,10 @@ type Config struct {
 	Flow func(n account.Number, now transport.Flow) (f transport.Flow, ok bool)
 	// Announced is what Via says for a flow.
 	Announced func(transport.Flow) string
-	Logger    *slog.Logger
+	// Relay forwards media; nil: all media goes directly. RelayAddresses are those that it serves.
+	Relay          *relay.Relay
+	RelayAddresses []netip.Addr
+	Logger         *slog.Logger
 }
 
 // Calls are all the calls of the service, over all shards.
@@ -123,7 +128,8 @@ func (cs *Calls) Load(ctx context.Context, table func(callID []byte) *Table) err
 	for _, r := range open {
 		c := &Call{Record: r, up: &Leg{answered: true}}
 		c.Callees = []*Leg{c.up}
-		if err := json.Unmarshal(r.Dialog, &ends{&c.Caller, c.up}); err != nil {
+		kept := ends{Caller: &c.Caller, Callee: c.up}
+		if err := json.Unmarshal(r.Dialog, &kept); err != nil {
 			cs.Logger.Error("a call's dialog cannot be read: it goes on without us and its record ends here", "call", r.ID, "error", err)
 			r.Ended, r.Cause, r.EndedBy, r.Dialog = time.Now().UTC(), "service restarted", ByService, nil
 			cs.Recorder.Save(r, func(error) {})
@@ -131,6 +137,7 @@ func (cs *Calls) Load(ctx context.Context, table func(callID []byte) *Table) err
 		}
 		c.Record.Dialog = nil
 		c.table = table([]byte(r.CallID))
+		c.restore(kept.Media)
 		cs.know(c)
 		c.table.shard.Post(c.resume)
 	}
@@ -150,8 +157,9 @@ func (c *Call) resume() {
 
 // ends is what the record keeps of the dialog for the next start.
 type ends struct {
-	Caller *Leg `json:"caller"`
-	Callee *Leg `json:"callee"`
+	Caller *Leg       `json:"caller"`
+	Callee *Leg       `json:"callee"`
+	Media  *keptMedia `json:"media,omitempty"`
 }
 
 // patience is how long a message waits for its call's record to be durable. A database that takes longer keeps nobody
@@ -165,7 +173,7 @@ func (c *Call) save(then func()) {
 	r := c.Record
 	r.Dialog = nil
 	if c.Up() {
-		r.Dialog, _ = json.Marshal(ends{&c.Caller, c.up})
+		r.Dialog, _ = json.Marshal(ends{&c.Caller, c.up, c.up.media.keep()})
 	}
 	finish := func() {}
 	if then != nil {

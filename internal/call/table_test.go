@@ -81,7 +81,7 @@ func TestDialogsOfACallAreBounded(t *testing.T) {
 			tag := strings.Repeat("x", i+1)
 			m := packet(t, udp(two), "SIP/2.0 180 Ringing", "Via: SIP/2.0/UDP a;branch=z9hG4bK1", "From: "+c.Caller.Party,
 				"To: <sip:45675002@example.org>;tag="+tag, "Call-ID: 1", "CSeq: 7 INVITE")
-			b.do(func() { c.Ringing(&m.Msg, "45675002", udp(two), ours) })
+			b.do(func() { c.Ringing(&m.Msg, "45675002", udp(two), nil, ours) })
 		}
 		if n := len(c.Callees); n != maxLegs {
 			t.Errorf("%d legs", n)

@@ -68,11 +68,11 @@ type Media struct {
 // Policy decides whether the agents of a call exchange their media directly.
 type Policy string
 
-// Without a relay PolicyAuto and PolicyDirect come to the same.
+// PolicyAuto relays until direct is proven for both ends. Nothing proves it yet, so it comes to the same as PolicyAlways.
 const (
 	PolicyAuto   Policy = "auto"
-	PolicyDirect Policy = "direct"
-	PolicyAlways Policy = "always"
+	PolicyAlways Policy = "always" // through the relay
+	PolicyDirect Policy = "direct" // never through the relay
 )
 
 // Test describes the test numbers.

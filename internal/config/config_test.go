@@ -137,7 +137,7 @@ func TestParseErrors(t *testing.T) {
 		{"several errors, each with its line", "realm: 'a\"b'\nlog:\n  level: loud\nmedia: {policy: perhaps}\n",
 			"f:1: realm: \"a\\\"b\": only plain ASCII without quotes, backslashes and colons\n" +
 				"f:3: log.level: \"loud\" is no level; there are error, warn, info, debug and trace\n" +
-				"f:4: media.policy: \"perhaps\" is no policy; there are auto and direct"},
+				"f:4: media.policy: \"perhaps\" is no policy; there are auto, always and direct"},
 		{"a key twice", "data: a\ndata: b\n", `f:2: not YAML: ...`},
 		{"no YAML at all", "sip: [\n", `f:1: not YAML: ...`},
 		{"a text where keys belong", "sip: 5060", `f:1: sip: expected keys with values; the keys are udp, tcp, tls, certificate, key`},
@@ -151,7 +151,6 @@ func TestParseErrors(t *testing.T) {
 		{"TLS", "sip:\n  tls: ':5061'\n", `f:2: sip.tls: this version does not speak TLS; take the key out`},
 		{"HTTPS", "web:\n  key: k.pem\n", `f:2: web.key: this version serves plain HTTP only; take the key out and put a proxy in front`},
 		{"a relay pool", "domains: [{name: a.example, relay: paris}]", `f:1: domains.relay: this version has no media relay; take the key out`},
-		{"relay for all", "media: {policy: always}", `f:1: media.policy: always needs a media relay, and this version has none; say auto or direct`},
 		{"a port as a number", "sip: {udp: 5060}", `f:1: sip.udp: "5060" is nothing to listen on; write it like ":5060", "192.0.2.1:5060" or "[::]:5060"`},
 		{"a name to listen on", "sip: {udp: 'localhost:5060'}", `f:1: sip.udp: "localhost:5060" is nothing to listen on; ...`},
 		{"an address twice", "sip: {udp: [':5060', '0.0.0.0:5060']}", `f:1: sip.udp: 0.0.0.0:5060 stands there twice`},
@@ -236,7 +235,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		if c.Data == "" || len(c.Digest) == 0 || len(c.SIP.UDP)+len(c.SIP.TCP) == 0 || len(c.Web.Listen) == 0 ||
-			c.Registrar.Min > c.Registrar.Default || c.Registrar.Default > c.Registrar.Max || c.Media.Policy == PolicyAlways {
+			c.Registrar.Min > c.Registrar.Default || c.Registrar.Default > c.Registrar.Max {
 			t.Errorf("accepted %q: %+v", text, c)
 		}
 		if bytes.Contains([]byte(c.Realm), []byte{'"'}) {

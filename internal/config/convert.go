@@ -142,12 +142,10 @@ func period(s string) (time.Duration, error) {
 
 func policy(s string) (Policy, error) {
 	switch p := Policy(s); p {
-	case PolicyAuto, PolicyDirect:
+	case PolicyAuto, PolicyAlways, PolicyDirect:
 		return p, nil
-	case PolicyAlways:
-		return "", errors.New("always needs a media relay, and this version has none; say auto or direct")
 	}
-	return "", fmt.Errorf("%q is no policy; there are auto and direct", s)
+	return "", fmt.Errorf("%q is no policy; there are auto, always and direct", s)
 }
 
 func number(s string) (string, error) {

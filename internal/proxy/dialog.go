@@ -16,12 +16,21 @@ type initial struct {
 	call *call.Call
 }
 
+func (w *initial) asks(t *target, p *transport.Packet) []byte {
+	t.media = w.call.Branch(p.Flow, t.flow)
+	return t.media.Pass(call.CallerSide, p.Msg.Body, p.Flow.Remote.Addr())
+}
+
+func (w *initial) says(b *branch, p *transport.Packet) []byte {
+	return b.target.media.Pass(call.CalleeSide, p.Msg.Body, p.Flow.Remote.Addr())
+}
+
 func (w *initial) ringing(b *branch, m *sip.Message) {
-	w.call.Ringing(m, b.target.number, b.target.flow, w.s.isOurs)
+	w.call.Ringing(m, b.target.number, b.target.flow, b.target.media, w.s.isOurs)
 }
 
 func (w *initial) answered(b *branch, m *sip.Message, forward func()) {
-	w.call.Answered(m, b.target.number, b.target.flow, w.s.isOurs, forward)
+	w.call.Answered(m, b.target.number, b.target.flow, b.target.media, w.s.isOurs, forward)
 }
 
 func (w *initial) refused(status int, cause string, by call.EndedBy, forward func()) {
@@ -33,6 +42,14 @@ type inside struct {
 	call.Dialog
 	method sip.Method
 	offer  bool // it had a body
+}
+
+func (w *inside) asks(_ *target, p *transport.Packet) []byte {
+	return w.Pass(p.Msg.Body, p.Flow.Remote.Addr(), false)
+}
+
+func (w *inside) says(_ *branch, p *transport.Packet) []byte {
+	return w.Pass(p.Msg.Body, p.Flow.Remote.Addr(), true)
 }
 
 func (w *inside) ringing(*branch, *sip.Message) {}
@@ -135,5 +152,5 @@ func (s *shard) Ack(p *transport.Packet) {
 	var chance [12]byte
 	rand.Read(chance[:])
 	branch := hex.AppendEncode(append(make([]byte, 0, 32), sip.Cookie...), chance[:])
-	s.Send(t.flow, s.forward(p, &t, branch, false))
+	s.Send(t.flow, s.forward(p, &t, branch, false, d.Pass(p.Msg.Body, p.Flow.Remote.Addr(), false)))
 }

@@ -20,12 +20,17 @@ type target struct {
 	flow     transport.Flow
 	q        uint16
 	doubted  bool // it has stopped answering the keep-alive
+	media    *call.Media
 	instance string
 	others   []target // other flows of the same device, tried if this one fails (RFC 5626 5.3)
 }
 
 // watcher is what a fork reports to: the call that it begins, the call that it is inside, or nobody.
 type watcher interface {
+	// asks and says give the body that goes on instead of the one that came, nil for that one: asks of a request to a
+	// target, says of a response.
+	asks(t *target, p *transport.Packet) []byte
+	says(b *branch, p *transport.Packet) []byte
 	ringing(b *branch, m *sip.Message)
 	// answered runs forward when the 2xx may go upstream.
 	answered(b *branch, m *sip.Message, forward func())
@@ -36,6 +41,8 @@ type watcher interface {
 // silent is the watcher of a request without a call.
 type silent struct{}
 
+func (silent) asks(*target, *transport.Packet) []byte                  { return nil }
+func (silent) says(*branch, *transport.Packet) []byte                  { return nil }
 func (silent) ringing(*branch, *sip.Message)                           {}
 func (silent) answered(_ *branch, _ *sip.Message, forward func())      { forward() }
 func (silent) refused(_ int, _ string, _ call.EndedBy, forward func()) { forward() }
@@ -96,6 +103,7 @@ func (f *fork) next() {
 
 func (f *fork) try(t target) {
 	t.flow = f.s.forSize(&t, f.tx.Packet)
+	body := f.watcher.asks(&t, f.tx.Packet)
 	b := &branch{fork: f, target: t}
 	b.client = f.s.NewClient(b)
 	f.branches = append(f.branches, b)
@@ -103,7 +111,7 @@ func (f *fork) try(t target) {
 	var room [64]byte
 	branch := appendBranch(room[:0], b.client, &f.tx.Packet.Msg)
 	method := f.tx.Method()
-	b.client.Send(t.flow, method, f.s.forward(f.tx.Packet, &t, branch, f.record))
+	b.client.Send(t.flow, method, f.s.forward(f.tx.Packet, &t, branch, f.record, body))
 	if method == sip.INVITE {
 		b.startTimerC()
 	}
@@ -173,18 +181,19 @@ func (b *branch) Response(_ *transaction.Client, p *transport.Packet) {
 		}
 		f.watcher.ringing(b, m)
 		if !f.decided && !f.stop {
-			f.tx.Respond(m.Status, f.s.forwardResponse(m))
+			f.tx.Respond(m.Status, f.s.forwardResponse(m, f.watcher.says(b, p)))
 		}
 	case m.Status < 300:
 		b.close()
 		f.decided = true
-		status, answer := m.Status, f.s.forwardResponse(m)
+		status, answer := m.Status, f.s.forwardResponse(m, f.watcher.says(b, p))
 		f.watcher.answered(b, m, func() { f.leave(status, answer) })
 		f.giveUp() // RFC 3261 16.7 step 10
 	default:
 		if !b.close() {
 			return
 		}
+		b.target.media.Close()
 		f.offer(f.judge(b, m))
 		if m.Status >= 600 { // RFC 3261 16.7 step 5
 			f.giveUp()
@@ -200,6 +209,7 @@ func (b *branch) Failed(_ *transaction.Client, err error) {
 	if !b.close() {
 		return
 	}
+	b.target.media.Close()
 	if others := b.target.others; len(others) > 0 && !f.stop {
 		t := others[0]
 		t.others = others[1:]
@@ -227,7 +237,7 @@ func (f *fork) judge(b *branch, m *sip.Message) reply {
 	case m.Status == 487 && b.tooLong: // RFC 3261 16.8: as if a 408 had come
 		return reply{status: 408, cause: cause(408)}
 	}
-	return reply{m.Status, f.s.forwardResponse(m), cause(m.Status)}
+	return reply{m.Status, f.s.forwardResponse(m, nil), cause(m.Status)}
 }
 
 // offer keeps the better of two final responses (RFC 3261 16.7 step 6): a 6xx, else the lowest class; within 4xx those

@@ -14,8 +14,8 @@ import (
 )
 
 // forward writes a request as it goes to a target (RFC 3261 16.6): what must change is written anew, everything else is
-// spliced in as it came and in order.
-func (s *shard) forward(p *transport.Packet, t *target, branch []byte, record bool) []byte {
+// spliced in as it came and in order. A body of nil is the one that came.
+func (s *shard) forward(p *transport.Packet, t *target, branch []byte, record bool, body []byte) []byte {
 	m, uri, routes := &p.Msg, t.uri, t.routes
 	if len(routes) > 0 {
 		// RFC 3261 16.6 step 6: the next hop is a strict router.
@@ -44,12 +44,12 @@ func (s *shard) forward(p *transport.Packet, t *target, branch []byte, record bo
 	dst = append(dst, "Max-Forwards: "...)
 	dst = strconv.AppendInt(dst, int64(hops), 10)
 	dst = append(dst, "\r\n"...)
-	return s.appendRest(dst, m)
+	return s.appendRest(dst, m, body)
 }
 
 // appendRest writes what passes as it came: the headers but for those that forward has written and those that would say
 // what only we may say, and the body.
-func (s *shard) appendRest(dst []byte, m *sip.Message) []byte {
+func (s *shard) appendRest(dst []byte, m *sip.Message, body []byte) []byte {
 	length := false
 	for i := range m.Len() {
 		h := m.At(i)
@@ -57,6 +57,9 @@ func (s *shard) appendRest(dst []byte, m *sip.Message) []byte {
 		case sip.HeaderVia:
 			continue
 		case sip.HeaderContentLength:
+			if body != nil {
+				continue
+			}
 			length = true
 		}
 		if m.IsRequest() && s.dropped(&h) {
@@ -64,13 +67,16 @@ func (s *shard) appendRest(dst []byte, m *sip.Message) []byte {
 		}
 		dst = h.AppendTo(dst)
 	}
+	if body == nil {
+		body = m.Body
+	}
 	if !length {
 		dst = append(dst, "Content-Length: "...)
-		dst = strconv.AppendInt(dst, int64(len(m.Body)), 10)
+		dst = strconv.AppendInt(dst, int64(len(body)), 10)
 		dst = append(dst, "\r\n"...)
 	}
 	dst = append(dst, "\r\n"...)
-	return append(dst, m.Body...)
+	return append(dst, body...)
 }
 
 // dropped tells the headers of a request that go no further.
@@ -91,15 +97,15 @@ func (s *shard) dropped(h *sip.Header) bool {
 // namesRealm tells that our realm stands in a header that may be too broken to be parsed: somebody might still read it.
 func (s *shard) namesRealm(value []byte) bool { return bytes.Contains(value, []byte(`"`+s.Realm+`"`)) }
 
-// forwardResponse is a response without our Via (RFC 3261 16.7 step 3).
-func (s *shard) forwardResponse(m *sip.Message) []byte {
+// forwardResponse is a response without our Via (RFC 3261 16.7 step 3). A body of nil is the one that came.
+func (s *shard) forwardResponse(m *sip.Message, body []byte) []byte {
 	dst := make([]byte, 0, len(m.Raw)+32)
 	dst = append(dst, "SIP/2.0 "...)
 	dst = strconv.AppendInt(dst, int64(m.Status), 10)
 	dst = append(dst, ' ')
 	dst = append(dst, m.Reason...)
 	dst = append(dst, "\r\n"...)
-	return s.appendRest(m.AppendViasBelow(dst), m)
+	return s.appendRest(m.AppendViasBelow(dst), m, body)
 }
 
 // appendVia writes our Via for a flow.

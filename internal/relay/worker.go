@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -22,7 +23,11 @@ type worker struct {
 	ports  []*port // by descriptor; nil: none of ours
 	closed bool
 
-	in       *inbox
+	// Of run alone.
+	in     *inbox
+	events [maxEvents]unix.EpollEvent
+	timer  *timer
+
 	counters counters
 }
 
@@ -34,14 +39,22 @@ func newWorker(r *Relay) (*worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("relay: epoll: %w", err)
 	}
-	w := &worker{relay: r, epoll: epoll, in: newInbox()}
-	w.wake, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err == nil {
-		err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, w.wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(w.wake)})
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(epoll)
+		return nil, fmt.Errorf("relay: eventfd: %w", err)
 	}
+	timer, err := newTimer()
+	if err != nil {
+		unix.Close(epoll)
+		unix.Close(wake)
+		return nil, err
+	}
+	w := &worker{relay: r, epoll: epoll, wake: wake, in: newInbox(), timer: timer}
+	err = unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(wake)})
 	if err != nil {
 		w.close()
-		return nil, fmt.Errorf("relay: eventfd: %w", err)
+		return nil, fmt.Errorf("relay: epoll: %w", err)
 	}
 	return w, nil
 }
@@ -52,6 +65,7 @@ func (w *worker) close() {
 	w.closed = true
 	unix.Close(w.epoll)
 	unix.Close(w.wake)
+	w.timer.close()
 }
 
 // add begins to wait for a port.
@@ -90,34 +104,70 @@ func (w *worker) stop() {
 
 // run forwards until stop.
 func (w *worker) run() error {
-	var events [maxEvents]unix.EpollEvent
-	var ready [maxEvents]*port
+	var p pace
 	for {
-		n, err := unix.EpollWait(w.epoll, events[:], -1)
-		if errors.Is(err, unix.EINTR) {
-			continue
+		n, err := w.round(p.rest == 0)
+		if err != nil || n < 0 {
+			return err
 		}
-		if err != nil {
-			return fmt.Errorf("relay: epoll: %w", err)
+		if n == maxEvents {
+			continue // there may be more
 		}
-		w.mu.Lock()
-		for i := range events[:n] {
-			fd := int(events[i].Fd)
-			if fd == w.wake {
-				w.mu.Unlock()
-				return nil
-			}
-			ready[i] = nil
-			if fd < len(w.ports) {
-				ready[i] = w.ports[fd]
-			}
-		}
-		w.mu.Unlock()
-		now := w.relay.now()
-		for _, p := range ready[:n] {
-			if p != nil {
-				p.forward(w, now)
+		if rest := p.next(n, w.relay.now()); rest > 0 {
+			if err := w.timer.sleep(rest); err != nil {
+				return err
 			}
 		}
 	}
+}
+
+// round forwards one packet of each port that has some and gives their number; negative: stop was called.
+func (w *worker) round(wait bool) (int, error) {
+	n, err := w.ready(wait)
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	var ports [maxEvents]*port
+	w.mu.Lock()
+	for i := range w.events[:n] {
+		fd := int(w.events[i].Fd)
+		if fd == w.wake {
+			w.mu.Unlock()
+			return -1, nil
+		}
+		if fd < len(w.ports) {
+			ports[i] = w.ports[fd]
+		}
+	}
+	w.mu.Unlock()
+	now := w.relay.now()
+	for _, p := range ports[:n] {
+		if p != nil {
+			p.forward(w, now)
+		}
+	}
+	return n, nil
+}
+
+// ready gives how many events there are.
+func (w *worker) ready(wait bool) (int, error) {
+	var n int
+	var err error
+	if wait {
+		n, err = unix.EpollWait(w.epoll, w.events[:], -1)
+	} else {
+		// Raw, because it does not wait.
+		r, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(w.epoll), uintptr(unsafe.Pointer(&w.events[0])), maxEvents, 0, 0, 0)
+		n = int(r)
+		if errno != 0 {
+			err = errno
+		}
+	}
+	if errors.Is(err, unix.EINTR) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("relay: epoll: %w", err)
+	}
+	return n, nil
 }

@@ -221,7 +221,7 @@ func (c *committer) insertEnded(ctx context.Context, tx *sql.Tx, ended []*call.R
 				c.args = append(c.args, r.ID, r.CallID, r.Caller, r.Dialled, r.Callee,
 					toMillis(r.Started), millis(r.Answered), toMillis(r.Ended), r.Status, r.Cause, r.EndedBy,
 					r.CallerAgent, r.CalleeAgent, addrText(r.CallerAddr), addrText(r.CalleeAddr), r.Offered, r.Agreed,
-					id(r.CallerSubscriber), id(r.CalleeSubscriber))
+					id(r.CallerSubscriber), id(r.CalleeSubscriber), r.Media)
 			}
 			if _, err := tx.StmtContext(ctx, c.insert[i]).ExecContext(ctx, c.args...); err != nil {
 				return err

@@ -17,9 +17,9 @@ import (
 )
 
 const callColumns = `id, call_id, caller, dialled, callee, started, answered, ended, status, cause, ended_by,
-	caller_agent, callee_agent, caller_addr, callee_addr, codecs_offered, codecs_agreed, caller_subscriber, callee_subscriber`
+	caller_agent, callee_agent, caller_addr, callee_addr, codecs_offered, codecs_agreed, caller_subscriber, callee_subscriber, media`
 
-const numCallColumns = 19
+const numCallColumns = 20
 
 // insertCalls is the statement for so many rows.
 func insertCalls(rows int) string {
@@ -39,7 +39,7 @@ func insertCalls(rows int) string {
 	ON CONFLICT (id) DO UPDATE SET callee = excluded.callee, answered = excluded.answered, ended = excluded.ended,
 	status = excluded.status, cause = excluded.cause, ended_by = excluded.ended_by, callee_agent = excluded.callee_agent,
 	caller_addr = excluded.caller_addr, callee_addr = excluded.callee_addr, codecs_offered = excluded.codecs_offered,
-	codecs_agreed = excluded.codecs_agreed, callee_subscriber = excluded.callee_subscriber`
+	codecs_agreed = excluded.codecs_agreed, callee_subscriber = excluded.callee_subscriber, media = excluded.media`
 }
 
 func scanCall(rows *sql.Rows) (r call.Record, err error) {
@@ -49,7 +49,7 @@ func scanCall(rows *sql.Rows) (r call.Record, err error) {
 		callerSubscriber, calleeSubscr sql.NullInt64
 	)
 	err = rows.Scan(&r.ID, &r.CallID, &r.Caller, &r.Dialled, &r.Callee, &started, &answered, &ended, &r.Status, &r.Cause,
-		&r.EndedBy, &r.CallerAgent, &r.CalleeAgent, &callerAddr, &calleeAddr, &r.Offered, &r.Agreed, &callerSubscriber, &calleeSubscr)
+		&r.EndedBy, &r.CallerAgent, &r.CalleeAgent, &callerAddr, &calleeAddr, &r.Offered, &r.Agreed, &callerSubscriber, &calleeSubscr, &r.Media)
 	if err != nil {
 		return r, err
 	}
@@ -189,8 +189,11 @@ func openCalls(ctx context.Context, q querier) ([]call.Record, map[string]int64,
 	return list, row, nil
 }
 
-// recordFormat is the first byte of a packed record. It is in databases.
-const recordFormat = 1
+// The first byte of a packed record. They are in databases.
+const (
+	recordWithoutMedia = 1
+	recordFormat       = 2
+)
 
 func packRecord(b []byte, r *call.Record) []byte {
 	b = append(b, recordFormat)
@@ -211,11 +214,13 @@ func packRecord(b []byte, r *call.Record) []byte {
 	b = packText(b, r.Agreed)
 	b = binary.AppendVarint(b, r.CallerSubscriber)
 	b = binary.AppendVarint(b, r.CalleeSubscriber)
-	return packText(b, r.Dialog)
+	b = packText(b, r.Dialog)
+	return packText(b, r.Media)
 }
 
 func (u *unpacker) record() (r call.Record) {
-	if u.byte() != recordFormat {
+	format := u.byte()
+	if format != recordFormat && format != recordWithoutMedia {
 		u.fail()
 		return r
 	}
@@ -237,6 +242,9 @@ func (u *unpacker) record() (r call.Record) {
 	r.CallerSubscriber = u.int()
 	r.CalleeSubscriber = u.int()
 	r.Dialog = bytes.Clone(u.bytes())
+	if format == recordFormat {
+		r.Media = u.text()
+	}
 	return r
 }
 

@@ -1,0 +1,253 @@
+package call
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+
+	"liaison/internal/relay"
+	"liaison/internal/sdp"
+	"liaison/internal/sip/transport"
+)
+
+// Media is how the media of one branch goes: through ports of the relay, or, if nil, from agent to agent. It belongs to
+// the shard of its call.
+type Media struct {
+	call    *Call
+	plan    relay.Plan
+	session *relay.Session // nil until the first description
+	streams []stream
+	count   int // streams of the session
+	held    [2]bool
+	closed  bool
+}
+
+// stream is what of a description has an address of its own, a media line or its FEC, and which of the session's streams
+// carries it. Lines that name the same address and port share one.
+type stream struct {
+	Media  int            `json:"media"`
+	Kind   sdp.StreamKind `json:"kind"`
+	Number int            `json:"number"`
+}
+
+// Branch decides how the media of a branch goes that begins on the flow in and leaves on the flow out.
+//
+// Every call is relayed until direct is proven for both ends (see docs/architecture.md). Nothing proves it yet, so
+// the policy alone decides.
+func (c *Call) Branch(in, out transport.Flow) *Media {
+	cs := c.table.calls
+	if cs.Relay == nil {
+		c.Record.Media = "direct: the policy says so"
+		return nil
+	}
+	m := &Media{call: c, plan: relay.Plan{ID: c.Record.ID}}
+	for side, f := range [...]transport.Flow{in, out} {
+		at := f.Local.Addr()
+		if a, err := netip.ParseAddrPort(cs.Announced(f)); err == nil {
+			at = a.Addr() // where the agent reaches us, it can send media to
+		}
+		at = at.Unmap()
+		m.plan.Legs[side].IPv6 = at.Is6()
+		if slices.Contains(cs.RelayAddresses, at) {
+			m.plan.Legs[side].Address = at
+		}
+	}
+	c.media = append(c.media, m)
+	c.Record.Media = "relayed: direct is not proven"
+	return m
+}
+
+// Pass takes a session description of one side and gives what the other side gets instead; nil: what came. source is
+// where the side's signalling comes from.
+func (m *Media) Pass(from Side, body []byte, source netip.Addr) []byte {
+	if m == nil || m.closed || len(body) == 0 {
+		return nil
+	}
+	d, err := sdp.Parse(body)
+	if err != nil {
+		return nil // not a description, or one that only the other side understands
+	}
+	side := relay.Side(from)
+	asked := m.learn(d)
+	if len(asked) == 0 {
+		return nil // nothing but refused lines
+	}
+	if err := m.open(); err != nil {
+		m.call.table.calls.Logger.Error("a call has no relay and goes directly", "call", m.call.Record.ID, "error", err)
+		m.call.Record.Media = "direct: " + err.Error()
+		m.Close()
+		return nil
+	}
+	told := make([]bool, m.count)
+	for _, s := range asked {
+		n := m.number(s.Media, s.Kind)
+		if told[n] {
+			continue
+		}
+		told[n] = true
+		m.session.SetRemote(side, n, remote(&d.Media[s.Media], s, source))
+	}
+	m.hold(side, d)
+	at, _ := m.session.Local(side.Other(), 0)
+	out := d.AppendRewritten(make([]byte, 0, len(body)+64), sdp.Rewrite{Addr: at.Addr(), Origin: true, Port: func(s sdp.Stream) uint16 {
+		media := &d.Media[s.Media]
+		if s.Kind != sdp.RTCP {
+			rtp, _ := m.session.Local(side.Other(), m.number(s.Media, s.Kind))
+			return rtp.Port()
+		}
+		rtp, rtcp := m.session.Local(side.Other(), m.number(s.Media, sdp.RTP))
+		if media.RTCP == media.Port {
+			return rtp.Port()
+		}
+		return rtcp.Port()
+	}})
+	if slices.ContainsFunc(d.Media, func(x sdp.Media) bool { return x.ICE }) {
+		out = withoutICE(out)
+	}
+	return out
+}
+
+// learn notes which streams a description asks for, RTCP aside, and gives them.
+func (m *Media) learn(d *sdp.Description) (asked []sdp.Stream) {
+	for s := range d.Streams() {
+		if s.Kind == sdp.RTCP {
+			continue
+		}
+		if m.number(s.Media, s.Kind) < 0 {
+			n := m.count
+			for _, other := range asked {
+				if other.Addr == s.Addr {
+					n = m.number(other.Media, other.Kind)
+				}
+			}
+			m.count = max(m.count, n+1)
+			m.streams = append(m.streams, stream{s.Media, s.Kind, n})
+		}
+		asked = append(asked, s)
+	}
+	return asked
+}
+
+// number is the session's stream for a media line or its FEC; -1 if there is none yet.
+func (m *Media) number(media int, kind sdp.StreamKind) int {
+	for _, s := range m.streams {
+		if s.Media == media && s.Kind == kind {
+			return s.Number
+		}
+	}
+	return -1
+}
+
+// open takes ports: at the first description, and for streams that a later one adds.
+func (m *Media) open() (err error) {
+	if m.session != nil {
+		return m.session.Grow(m.count)
+	}
+	m.plan.Streams = m.count
+	m.session, err = m.call.table.calls.Relay.Open(m.plan)
+	return err
+}
+
+// remote is what a description says about where its sender receives a stream.
+func remote(media *sdp.Media, s sdp.Stream, source netip.Addr) relay.Remote {
+	r := relay.Remote{RTP: s.Addr, Source: source, Mux: media.Mux}
+	if s.Kind == sdp.RTP && s.Addr.IsValid() {
+		r.RTCP = netip.AddrPortFrom(s.Addr.Addr(), media.RTCP)
+	}
+	for _, f := range media.Formats {
+		if f.Payload >= 0 && f.Codec.Rate > 0 {
+			r.Clocks = append(r.Clocks, relay.Clock{PayloadType: uint8(f.Payload), Rate: uint32(f.Codec.Rate)})
+		}
+	}
+	return r
+}
+
+// hold tells the relay whether silence is what the sides want.
+func (m *Media) hold(side relay.Side, d *sdp.Description) {
+	held := false
+	for i := range d.Media {
+		x := &d.Media[i]
+		held = held || x.Port != 0 && (x.Held || x.Direction != sdp.SendRecv)
+	}
+	m.held[side] = held
+	m.session.Hold(m.held[0] || m.held[1])
+}
+
+// Close gives the ports back.
+func (m *Media) Close() {
+	if m == nil || m.closed {
+		return
+	}
+	m.closed = true
+	if m.session != nil {
+		m.session.Close()
+	}
+}
+
+// keptMedia is what the record keeps of a Media for the next start.
+type keptMedia struct {
+	Session []byte   `json:"session"`
+	Streams []stream `json:"streams"`
+	Held    [2]bool  `json:"held"`
+}
+
+func (m *Media) keep() *keptMedia {
+	if m == nil || m.closed || m.session == nil {
+		return nil
+	}
+	return &keptMedia{m.session.State(), m.streams, m.held}
+}
+
+// restore takes the same ports again, with the sources that were learned.
+func (c *Call) restore(k *keptMedia) {
+	cs := c.table.calls
+	if k == nil || cs.Relay == nil {
+		return
+	}
+	session, err := cs.Relay.Restore(k.Session)
+	if err != nil {
+		cs.Logger.Error("the media of a call cannot be relayed any more", "call", c.Record.ID, "error", err)
+		return
+	}
+	m := &Media{call: c, session: session, streams: k.Streams, held: k.Held}
+	for _, s := range k.Streams {
+		m.count = max(m.count, s.Number+1)
+	}
+	c.up.media, c.media = m, []*Media{m}
+}
+
+// Heard takes what the relay tells of a call's media.
+func (cs *Calls) Heard(n relay.Notice) {
+	cs.mu.Lock()
+	c := cs.byID[n.Session.ID()]
+	cs.mu.Unlock()
+	if c == nil {
+		return // not answered yet, or over
+	}
+	c.table.shard.Post(func() {
+		if !c.Up() || c.up.media == nil || c.up.media.session != n.Session {
+			return
+		}
+		switch n.Event {
+		case relay.Learned, relay.Moved:
+			c.save(nil) // the next start shall know it
+		case relay.Stopped:
+			c.probeNow()
+		case relay.Silent:
+			c.Terminate("no audio in any direction for a minute")
+		}
+	})
+}
+
+// withoutICE takes the lines of ICE off a description: the relay's address is none of the candidates, and an agent that
+// finds none for what c= says goes without ICE (RFC 8839 4.2.5), which the relay serves.
+func withoutICE(b []byte) []byte {
+	out := b[:0]
+	for line := range bytes.Lines(b) {
+		if !bytes.HasPrefix(line, []byte("a=candidate:")) && !bytes.HasPrefix(line, []byte("a=ice-")) &&
+			!bytes.HasPrefix(line, []byte("a=remote-candidates:")) && !bytes.HasPrefix(line, []byte("a=end-of-candidates")) {
+			out = append(out, line...)
+		}
+	}
+	return out
+}
