@@ -27,6 +27,7 @@ import (
 	"liaison/internal/sip/transaction"
 	"liaison/internal/sip/transport"
 	"liaison/internal/store"
+	"liaison/internal/stun"
 )
 
 // Options are what the command line adds to the configuration.
@@ -55,6 +56,7 @@ type app struct {
 	proxy     *proxy.Proxy
 	layer     *transaction.Layer
 	codec     *agent.Agent
+	stun      *stun.Server
 	relay     *relay.Relay // nil: media goes directly
 	relayed   []netip.Addr // the addresses that it serves
 	web       *web
@@ -87,6 +89,9 @@ func (a *app) build(ctx context.Context) error {
 	a.outer = transport.New(transport.Config{Logger: a.log, Announce: a.cfg.Address, Trusted: a.cfg.Limits.Trusted})
 	a.closer = append(a.closer, func() error { a.outer.Close(); return nil })
 	if err := a.listen(); err != nil {
+		return err
+	}
+	if err := a.listenSTUN(); err != nil {
 		return err
 	}
 	if a.web, err = listenWeb(a.cfg.Web, a.log); err != nil {

@@ -69,7 +69,7 @@ func (w *web) addr() string {
 
 func (w *web) run(ctx context.Context, a *app) error {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newMetrics(a), a.outer, a.registrar)
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newMetrics(a), a.outer, a.registrar, a.stun)
 	if a.relay != nil {
 		registry.MustRegister(a.relay)
 	}
@@ -139,6 +139,11 @@ func healthz(rw http.ResponseWriter, r *http.Request, a *app) {
 	h.Parts["registrar"] = part{"ok", map[string]any{"bindings": a.registrar.Bindings(), "accounts": a.directory.Len()}}
 	h.Parts["calls"] = part{"ok", map[string]any{"up": a.calls.Up(), "setting_up": a.proxy.Pending()}}
 	h.Parts["test_codec"] = part{"ok", map[string]any{"callers": a.calls.With(account.Number(a.cfg.Test.Programme.Number))}}
+	var stuns []string
+	for _, l := range a.outer.STUNAddrs() {
+		stuns = append(stuns, "udp:"+l.String())
+	}
+	h.Parts["stun"] = part{"ok", map[string]any{"listeners": strings.Join(stuns, ",")}}
 	if a.relay != nil {
 		relay := part{Status: "ok"}
 		if u, err := a.relay.Usage(""); err != nil {

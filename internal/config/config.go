@@ -29,6 +29,7 @@ type Config struct {
 	Domains []Domain
 
 	SIP       SIP
+	STUN      STUN
 	Web       Web
 	Registrar Registrar
 	Media     Media
@@ -46,6 +47,15 @@ type Domain struct {
 type SIP struct {
 	UDP []netip.AddrPort
 	TCP []netip.AddrPort
+}
+
+// STUN says where the STUN server listens besides the ports of SIP.
+type STUN struct {
+	// Listen is where; nil: port 3478 of every address if nobody else has it.
+	Listen []netip.AddrPort
+	// Alternate are second addresses and ports, one for a family, which let agents learn the kind of their NAT
+	// (RFC 5780). Empty: there are none.
+	Alternate []netip.AddrPort
 }
 
 // Web says where health and metrics, and later the portal, are served.

@@ -40,7 +40,7 @@ func TestExampleShowsEveryKey(t *testing.T) {
 		}
 	}
 	// An unknown key's error names the keys of its section.
-	for section, indent := range map[string]string{"sip": "  ", "web": "  ", "registrar": "  ", "media": "  ", "test": "  ", "limits": "  ", "log": "  "} {
+	for section, indent := range map[string]string{"sip": "  ", "stun": "  ", "web": "  ", "registrar": "  ", "media": "  ", "test": "  ", "limits": "  ", "log": "  "} {
 		_, err := Parse("f", []byte(section+":\n  nonsense: 1\n"))
 		_, names, _ := strings.Cut(err.Error(), "the keys there are ")
 		for name := range strings.SplitSeq(names, ", ") {

@@ -100,6 +100,15 @@ func listen(s string) ([]netip.AddrPort, error) {
 	return nil, fmt.Errorf("%q is nothing to listen on; write it like \":5060\", \"192.0.2.1:5060\" or \"[::]:5060\"", s)
 }
 
+// oneAddress takes an address of this machine with a port.
+func oneAddress(s string) ([]netip.AddrPort, error) {
+	a, err := netip.ParseAddrPort(s)
+	if err != nil || a.Addr().IsUnspecified() || a.Addr().IsMulticast() || a.Port() == 0 {
+		return nil, fmt.Errorf("%q is no address with a port; write it like \"192.0.2.2:3479\"", s)
+	}
+	return []netip.AddrPort{netip.AddrPortFrom(a.Addr().Unmap(), a.Port())}, nil
+}
+
 // bindable checks that no address is there twice; port 0 is a new port each time.
 func bindable(all []netip.AddrPort) error {
 	for i, a := range all {
