@@ -23,7 +23,7 @@ FUZZTIME    ?= 10s
 
 # Debian packages, in this one place.
 RACE_PACKAGES      := gcc libc6-dev
-TEST_PACKAGES      := $(RACE_PACKAGES) baresip-core linphone-cli sip-tester sipsak kamailio ffmpeg sox opus-tools iproute2 nftables procps
+TEST_PACKAGES      := $(RACE_PACKAGES) baresip-core linphone-cli sip-tester sipsak kamailio ffmpeg sox opus-tools coturn stun-client iproute2 nftables procps
 BENCH_PACKAGES     := kamailio
 PROGRAMME_PACKAGES := espeak-ng sox libsox-fmt-all ffmpeg opus-tools
 

@@ -57,7 +57,7 @@ func (k *liaison) version() string {
 // only, no relay, and the generator's address under no limit.
 func (k *liaison) config() (string, error) {
 	name := filepath.Join(k.dir, "liaison.yaml")
-	text := "sip:\n  udp: [\"127.0.0.1:0\"]\n  tcp: []\n" +
+	text := "sip:\n  udp: [\"127.0.0.1:0\"]\n  tcp: []\nstun: {listen: []}\n" +
 		"web:\n  listen: [\"127.0.0.1:0\"]\n" +
 		"media:\n  policy: direct\n" +
 		"limits:\n  trusted: [127.0.0.1/32]\n" + k.extra

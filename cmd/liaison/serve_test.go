@@ -35,7 +35,7 @@ func configure(t *testing.T, udp string) *service {
 	t.Helper()
 	dir := t.TempDir()
 	s := &service{data: filepath.Join(dir, "data"), file: filepath.Join(dir, "liaison.yaml")}
-	text := "data: " + s.data + "\nsip: {udp: '" + udp + "', tcp: '127.0.0.1:0'}\nweb: {listen: '127.0.0.1:0'}\n"
+	text := "data: " + s.data + "\nsip: {udp: '" + udp + "', tcp: '127.0.0.1:0'}\nweb: {listen: '127.0.0.1:0'}\nstun: {listen: '127.0.0.1:0'}\n"
 	if err := os.WriteFile(s.file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

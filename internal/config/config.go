@@ -51,7 +51,7 @@ type SIP struct {
 
 // STUN says where the STUN server listens besides the ports of SIP.
 type STUN struct {
-	// Listen is where; nil: port 3478 of every address if nobody else has it.
+	// Listen is where, perhaps nowhere; nil: port 3478 of every address if nobody else has it.
 	Listen []netip.AddrPort
 	// Alternate are second addresses and ports, one for a family, which let agents learn the kind of their NAT
 	// (RFC 5780). Empty: there are none.

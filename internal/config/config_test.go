@@ -95,6 +95,10 @@ func TestParse(t *testing.T) {
 		{"a port alone needs no quotes in a block list", "sip:\n  tcp:\n  - :5080\n", with(func(c *Config) { c.SIP.TCP = addrs("0.0.0.0:5080", "[::]:5080") })},
 		{"each family alone", "sip: {udp: ['0.0.0.0:5060', '[::]:5070']}", with(func(c *Config) { c.SIP.UDP = addrs("0.0.0.0:5060", "[::]:5070") })},
 		{"one transport may be switched off", "sip: {tcp: []}", with(func(c *Config) { c.SIP.TCP = nil })},
+		{"STUN may be switched off", "stun: {listen: []}", with(func(c *Config) { c.STUN.Listen = []netip.AddrPort{} })},
+		{"STUN with a second address", "stun: {listen: '192.0.2.1:3478', alternate: '192.0.2.2:3479'}", with(func(c *Config) {
+			c.STUN = STUN{Listen: addrs("192.0.2.1:3478"), Alternate: addrs("192.0.2.2:3479")}
+		})},
 		{"port 0 may stand twice", "web: {listen: ['127.0.0.1:0', '127.0.0.1:0']}", with(func(c *Config) { c.Web.Listen = addrs("127.0.0.1:0", "127.0.0.1:0") })},
 		{"an address to announce", "address: 203.0.113.5", with(func(c *Config) { c.Address = []netip.Addr{netip.MustParseAddr("203.0.113.5")} })},
 		{"names are kept in lower case", "domains: [{name: SIP.Example.org.}, codec.example]", with(func(c *Config) { c.Domains = []Domain{{"sip.example.org"}, {"codec.example"}} })},

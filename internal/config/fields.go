@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"github.com/goccy/go-yaml/ast"
@@ -26,7 +27,12 @@ func fields(c *Config) []field {
 			later("key", "sip.key", "this version does not speak TLS; take the key out"),
 		), c.SIP.reachable),
 		section("stun",
-			checked(values("listen", "stun.listen", &c.STUN.Listen, listen), func() error { return bindable(c.STUN.Listen) }),
+			checked(values("listen", "stun.listen", &c.STUN.Listen, listen), func() error {
+				if c.STUN.Listen == nil {
+					c.STUN.Listen = []netip.AddrPort{} // an empty list is nowhere, and not the default
+				}
+				return bindable(c.STUN.Listen)
+			}),
 			values("alternate", "stun.alternate", &c.STUN.Alternate, oneAddress),
 		),
 		section("web",
