@@ -4,6 +4,7 @@ package call
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"liaison/internal/account"
@@ -31,6 +32,7 @@ type Call struct {
 	held    []func()          // waits for the 2xx to have left: see WhenUp
 	delayed bool              // the last INVITE had no offer, so the next ACK has the answer
 	media   []*Media          // of its branches
+	hushed  atomic.Int64      // unix ns: when the relay last told that nobody sends anything
 	probe   probe
 	leaving leaving
 	ended   bool

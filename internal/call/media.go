@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/netip"
 	"slices"
+	"time"
 
 	"liaison/internal/relay"
 	"liaison/internal/sdp"
@@ -234,9 +235,52 @@ func (cs *Calls) Heard(n relay.Notice) {
 		case relay.Stopped:
 			c.probeNow()
 		case relay.Silent:
+			c.silent()
+		}
+	})
+}
+
+// outage is how long after the first notice of silence the others are waited for, and hush how long one counts.
+const outage, hush = 2 * time.Second, 90 * time.Second
+
+// silent: for a minute nothing came from any side, although nobody holds. If it is so in most calls, the outage is ours
+// and not the agents'; and who never sent anything has no audio to lose.
+func (c *Call) silent() {
+	if !c.up.media.flowed() {
+		return
+	}
+	cs, shard := c.table.calls, c.table.shard
+	c.hushed.Store(shard.Now().UnixNano())
+	shard.After(outage, func() {
+		if c.Up() && !cs.mostAreSilent(shard.Now()) {
 			c.Terminate("no audio in any direction for a minute")
 		}
 	})
+}
+
+// flowed tells that RTP has come through the relay.
+func (m *Media) flowed() bool {
+	for n := range m.count {
+		for _, side := range [...]relay.Side{relay.Caller, relay.Callee} {
+			if m.session.Traffic(side, n).Packets > 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// mostAreSilent tells that several calls, and more than half of all, have been told to be silent lately.
+func (cs *Calls) mostAreSilent(now time.Time) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	n := 0
+	for _, c := range cs.byID {
+		if at := c.hushed.Load(); at != 0 && now.Sub(time.Unix(0, at)) < hush {
+			n++
+		}
+	}
+	return n > 1 && 2*n > len(cs.byID)
 }
 
 // withoutICE takes the lines of ICE off a description: the relay's address is none of the candidates, and an agent that

@@ -1,0 +1,35 @@
+package call
+
+import (
+	"strconv"
+	"testing"
+	"time"
+)
+
+func TestSilenceOfMostCallsIsOurOutage(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	for _, row := range []struct {
+		name               string
+		calls, silent, ago int // seconds since they were told to be silent
+		ours               bool
+	}{
+		{"the only call is silent: its agents are gone", 1, 1, 0, false},
+		{"one of two", 2, 1, 0, false},
+		{"both of two", 2, 2, 0, true},
+		{"two of four are not most", 4, 2, 0, false},
+		{"three of four", 4, 3, 0, true},
+		{"all, but long ago", 4, 4, 120, false},
+	} {
+		cs := &Calls{byID: map[string]*Call{}}
+		for i := range row.calls {
+			c := &Call{}
+			if i < row.silent {
+				c.hushed.Store(now.Add(-time.Duration(row.ago) * time.Second).UnixNano())
+			}
+			cs.byID[strconv.Itoa(i)] = c
+		}
+		if got := cs.mostAreSilent(now); got != row.ours {
+			t.Errorf("%s: ours %t", row.name, got)
+		}
+	}
+}
