@@ -273,11 +273,11 @@ func TestAFloodIsBounded(t *testing.T) {
 	r.tick()
 	for i := range uint16(maxRate) {
 		caller.send(to, packet(1, i, "flood"))
-		p.forward(s.worker, c.read())
+		one(t, p, c.read())
 		callee.expect(packet(1, i, "flood"), from)
 	}
 	caller.send(to, packet(1, maxRate, "too much"))
-	p.forward(s.worker, c.read())
+	one(t, p, c.read())
 	callee.empty()
 	if n := r.count(dropFlood); n != 1 {
 		t.Errorf("%d packets counted as a flood", n)
@@ -285,7 +285,7 @@ func TestAFloodIsBounded(t *testing.T) {
 	c.pass(time.Second)
 	r.tick()
 	caller.send(to, packet(1, maxRate+1, "again"))
-	p.forward(s.worker, c.read())
+	one(t, p, c.read())
 	callee.expect(packet(1, maxRate+1, "again"), from)
 }
 
@@ -303,7 +303,7 @@ func TestForwardingAllocatesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		b[3]++
-		p.forward(s.worker, epoch)
+		one(t, p, epoch)
 		if _, _, err := callee.conn.ReadFromUDPAddrPort(in); err != nil {
 			t.Fatal(err)
 		}

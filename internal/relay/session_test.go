@@ -54,7 +54,7 @@ func TestTrafficAndItsHistory(t *testing.T) {
 	p := &s.streams[0].ends[Caller].rtp
 	send := func(n uint16) {
 		caller.send(to, packet(1, n, "0123456789"))
-		p.forward(s.worker, c.read())
+		one(t, p, c.read())
 		callee.receive()
 	}
 	// Three seconds of 50 packets; in the second of them two are missing, one comes twice and two change places.
@@ -119,7 +119,7 @@ func TestAnAgentThatChangesItsSSRCWithEveryPacket(t *testing.T) {
 	e := &s.streams[0].ends[Caller]
 	for n := range uint32(1000) {
 		caller.send(to, packet(n, uint16(n), "x"))
-		e.rtp.forward(s.worker, c.read())
+		one(t, &e.rtp, c.read())
 		callee.receive()
 		c.pass(time.Millisecond)
 	}

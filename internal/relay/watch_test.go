@@ -88,12 +88,12 @@ func TestNotices(t *testing.T) {
 			media := func(side Side, a *agent) {
 				to, _ := s.Local(side, 0)
 				a.send(to, packet(uint32(side)+1, sequence, "audio"))
-				e[side].rtp.forward(s.worker, c.read())
+				one(t, &e[side].rtp, c.read())
 			}
 			control := func(side Side, a *agent) {
 				_, to := s.Local(side, 0)
 				a.send(to, controlPacket(uint32(side)+1))
-				e[side].rtcp.forward(s.worker, c.read())
+				one(t, &e[side].rtcp, c.read())
 			}
 			for i, step := range row.steps {
 				got = nil
