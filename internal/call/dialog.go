@@ -1,7 +1,6 @@
 package call
 
 import (
-	"net/netip"
 	"slices"
 
 	"liaison/internal/sip"
@@ -31,14 +30,28 @@ func (d Dialog) To() *Leg {
 	return &d.Caller
 }
 
-// Pass takes a session description of the sender's side, or with answer of the other's, and gives what goes on instead;
+// Pass takes a message of the sender's side, or with answer of the other's, and gives the body that goes on instead;
 // nil: what came.
-func (d Dialog) Pass(body []byte, source netip.Addr, answer bool) []byte {
+func (d Dialog) Pass(p *transport.Packet, answer bool) []byte {
 	from := d.Side
 	if answer {
 		from = 1 - from
 	}
-	return d.Callee.media.Pass(from, body, source)
+	return d.Callee.media.Pass(from, p)
+}
+
+// Offer is Pass for a request that may be refused: then undo takes back what it said.
+func (d Dialog) Offer(p *transport.Packet) (body []byte, undo func()) {
+	m := d.Callee.media
+	if m == nil {
+		return nil, func() {}
+	}
+	was := m.said[d.Side]
+	body = m.Pass(d.Side, p)
+	if body == nil {
+		return nil, func() {}
+	}
+	return body, func() { m.unsay(d.Side, was) }
 }
 
 // Seen notes a request that was let through: where it came from, its CSeq, a new remote target (RFC 3261 12.2.2,
@@ -61,6 +74,7 @@ func (d Dialog) Seen(p *transport.Packet) {
 			if list := agreed(m.Body); c.delayed && list != "" {
 				c.Record.Agreed, c.delayed, changed = list, false, true
 			}
+			changed = d.Callee.media.news() || changed
 		}
 	case sip.INVITE, sip.UPDATE:
 		if u := contact(m); u != "" {
@@ -100,7 +114,7 @@ func (d Dialog) Renegotiated(m *sip.Message, offer bool) {
 			c.Record.Agreed, changed = list, true
 		}
 	}
-	if changed && spoken {
+	if spoken && (d.Callee.media.news() || changed) {
 		c.save(nil)
 	}
 }
@@ -141,4 +155,8 @@ func (d Dialog) StaysUp() {
 
 func (c *Call) forget(l *Leg) {
 	c.Callees = slices.DeleteFunc(c.Callees, func(x *Leg) bool { return x == l })
+	// An early dialog's INVITE is still to be answered, and a fork behind the agent may have made another of the branch.
+	if l.answered && !slices.ContainsFunc(c.Callees, func(x *Leg) bool { return x.media == l.media }) {
+		l.media.Close()
+	}
 }

@@ -2,12 +2,14 @@ package call
 
 import (
 	"bytes"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
 
 	"liaison/internal/relay"
 	"liaison/internal/sdp"
+	"liaison/internal/sip"
 	"liaison/internal/sip/transport"
 )
 
@@ -19,8 +21,15 @@ type Media struct {
 	session *relay.Session // nil until the first description
 	streams []stream
 	count   int // streams of the session
-	held    [2]bool
+	said    [2]said
+	unsaved bool // something was said that the record's dialog does not know yet
 	closed  bool
+}
+
+// said is what a side's last description says.
+type said struct {
+	Remotes map[int]relay.Remote `json:"remotes,omitempty"` // by the session's streams
+	Held    bool                 `json:"held,omitempty"`
 }
 
 // stream is what of a description has an address of its own, a media line or its FEC, and which of the session's streams
@@ -29,6 +38,7 @@ type stream struct {
 	Media  int            `json:"media"`
 	Kind   sdp.StreamKind `json:"kind"`
 	Number int            `json:"number"`
+	Like   int            `json:"like"` // the stream that it shared a number with before, else Number
 }
 
 // Branch decides how the media of a branch goes that begins on the flow in and leaves on the flow out.
@@ -58,10 +68,16 @@ func (c *Call) Branch(in, out transport.Flow) *Media {
 	return m
 }
 
-// Pass takes a session description of one side and gives what the other side gets instead; nil: what came. source is
-// where the side's signalling comes from.
-func (m *Media) Pass(from Side, body []byte, source netip.Addr) []byte {
-	if m == nil || m.closed || len(body) == 0 {
+// Pass takes a message of one side and gives the body that the other side gets instead; nil: what came.
+func (m *Media) Pass(from Side, p *transport.Packet) []byte {
+	if m == nil || m.closed {
+		return nil
+	}
+	body := description(&p.Msg)
+	if body == nil {
+		if m.session == nil && multipart(&p.Msg) {
+			m.giveUp("the description is a part of a larger body")
+		}
 		return nil
 	}
 	d, err := sdp.Parse(body)
@@ -74,38 +90,127 @@ func (m *Media) Pass(from Side, body []byte, source netip.Addr) []byte {
 		return nil // nothing but refused lines
 	}
 	if err := m.open(); err != nil {
-		m.call.table.calls.Logger.Error("a call has no relay and goes directly", "call", m.call.Record.ID, "error", err)
-		m.call.Record.Media = "direct: " + err.Error()
-		m.Close()
-		return nil
-	}
-	told := make([]bool, m.count)
-	for _, s := range asked {
-		n := m.number(s.Media, s.Kind)
-		if told[n] {
-			continue
+		log := m.call.table.calls.Logger
+		if m.session == nil {
+			log.Error("a call has no relay and goes directly", "call", m.call.Record.ID, "error", err)
+			m.giveUp(err.Error())
+			return nil
 		}
-		told[n] = true
-		m.session.SetRemote(side, n, remote(&d.Media[s.Media], s, source))
+		log.Error("a call gets no ports for a further media line: the line is refused", "call", m.call.Record.ID, "error", err)
+		m.streams = slices.DeleteFunc(m.streams, func(s stream) bool { return s.Number >= m.session.Streams() })
+		m.count = m.session.Streams()
 	}
-	m.hold(side, d)
+	m.hear(side, d, asked, p.Flow.Remote.Addr())
 	at, _ := m.session.Local(side.Other(), 0)
 	out := d.AppendRewritten(make([]byte, 0, len(body)+64), sdp.Rewrite{Addr: at.Addr(), Origin: true, Port: func(s sdp.Stream) uint16 {
-		media := &d.Media[s.Media]
-		if s.Kind != sdp.RTCP {
-			rtp, _ := m.session.Local(side.Other(), m.number(s.Media, s.Kind))
-			return rtp.Port()
+		kind := s.Kind
+		if kind == sdp.RTCP {
+			kind = sdp.RTP
 		}
-		rtp, rtcp := m.session.Local(side.Other(), m.number(s.Media, sdp.RTP))
-		if media.RTCP == media.Port {
-			return rtp.Port()
+		n := m.number(s.Media, kind)
+		if n < 0 {
+			return 0 // no ports: RFC 3264 6, the line is refused
 		}
-		return rtcp.Port()
+		rtp, rtcp := m.session.Local(side.Other(), n)
+		if media := &d.Media[s.Media]; s.Kind == sdp.RTCP && media.RTCP != media.Port {
+			return rtcp.Port()
+		}
+		return rtp.Port()
 	}})
 	if slices.ContainsFunc(d.Media, func(x sdp.Media) bool { return x.ICE }) {
 		out = withoutICE(out)
 	}
 	return out
+}
+
+// description is the body of a message if it is an offer or an answer: the same in an answer to OPTIONS only tells what
+// an agent can do (RFC 3261 11.2), and in a refusal too.
+func description(m *sip.Message) []byte {
+	switch m.Method {
+	case sip.INVITE, sip.ACK, sip.PRACK, sip.UPDATE:
+	default:
+		return nil
+	}
+	kind := contentType(m)
+	if len(m.Body) == 0 || m.Status >= 300 || len(kind) > 0 && !bytes.EqualFold(kind, []byte("application/sdp")) {
+		return nil
+	}
+	return m.Body
+}
+
+func contentType(m *sip.Message) []byte {
+	kind, _, _ := bytes.Cut(m.Header(sip.HeaderContentType), []byte{';'})
+	return bytes.TrimSpace(kind)
+}
+
+func multipart(m *sip.Message) bool {
+	const prefix = "multipart/"
+	kind := contentType(m)
+	return len(kind) > len(prefix) && bytes.EqualFold(kind[:len(prefix)], []byte(prefix))
+}
+
+// giveUp lets the media of the branch go directly.
+func (m *Media) giveUp(why string) {
+	m.call.Record.Media = "direct: " + why
+	m.Close()
+}
+
+// hear tells the relay what a side's description says.
+func (m *Media) hear(side relay.Side, d *sdp.Description, asked []sdp.Stream, source netip.Addr) {
+	remotes := maps.Clone(m.said[side].Remotes)
+	if remotes == nil {
+		remotes = make(map[int]relay.Remote)
+	}
+	told := make([]bool, m.count)
+	for _, s := range asked {
+		n := m.number(s.Media, s.Kind)
+		if n < 0 || told[n] {
+			continue
+		}
+		told[n] = true
+		remotes[n] = remote(d, s, source)
+		m.session.SetRemote(side, n, remotes[n])
+	}
+	m.said[side] = said{remotes, held(d)}
+	for _, s := range m.streams {
+		others := m.said[side.Other()].Remotes
+		if r, ok := others[s.Like]; ok && s.Like != s.Number {
+			if _, known := others[s.Number]; !known {
+				others[s.Number] = r
+				m.session.SetRemote(side.Other(), s.Number, r)
+			}
+		}
+	}
+	m.session.Hold(m.said[0].Held || m.said[1].Held)
+	m.unsaved = true
+}
+
+// unsay takes back what a side's offer said: it was refused, so what was agreed before goes on (RFC 3261 14.1).
+func (m *Media) unsay(side Side, was said) {
+	if m == nil || m.closed || m.session == nil || was.Remotes == nil {
+		return
+	}
+	for n, r := range was.Remotes {
+		if !same(r, m.said[side].Remotes[n]) {
+			m.session.SetRemote(relay.Side(side), n, r)
+		}
+	}
+	m.said[side] = was
+	m.session.Hold(m.said[0].Held || m.said[1].Held)
+	m.unsaved = true
+}
+
+func same(a, b relay.Remote) bool {
+	return a.RTP == b.RTP && a.RTCP == b.RTCP && a.Source == b.Source && a.Mux == b.Mux && slices.Equal(a.Clocks, b.Clocks)
+}
+
+// news tells, once, that something was said that the record's dialog does not know yet.
+func (m *Media) news() bool {
+	if m == nil || !m.unsaved {
+		return false
+	}
+	m.unsaved = false
+	return true
 }
 
 // learn notes which streams a description asks for, RTCP aside, and gives them.
@@ -122,11 +227,24 @@ func (m *Media) learn(d *sdp.Description) (asked []sdp.Stream) {
 				}
 			}
 			m.count = max(m.count, n+1)
-			m.streams = append(m.streams, stream{s.Media, s.Kind, n})
+			m.streams = append(m.streams, stream{s.Media, s.Kind, n, n})
 		}
+		m.part(s, asked)
 		asked = append(asked, s)
 	}
 	return asked
+}
+
+// part gives a stream a number of its own that shared one with another while both had one address: whoever answers may
+// take them at two. What the other side said of the one holds for both.
+func (m *Media) part(s sdp.Stream, before []sdp.Stream) {
+	shared := m.number(s.Media, s.Kind)
+	if !slices.ContainsFunc(before, func(o sdp.Stream) bool { return m.number(o.Media, o.Kind) == shared && o.Addr != s.Addr }) {
+		return
+	}
+	i := slices.IndexFunc(m.streams, func(x stream) bool { return x.Media == s.Media && x.Kind == s.Kind })
+	m.streams[i].Number, m.streams[i].Like = m.count, shared
+	m.count++
 }
 
 // number is the session's stream for a media line or its FEC; -1 if there is none yet.
@@ -150,10 +268,16 @@ func (m *Media) open() (err error) {
 }
 
 // remote is what a description says about where its sender receives a stream.
-func remote(media *sdp.Media, s sdp.Stream, source netip.Addr) relay.Remote {
+func remote(d *sdp.Description, s sdp.Stream, source netip.Addr) relay.Remote {
+	media := &d.Media[s.Media]
 	r := relay.Remote{RTP: s.Addr, Source: source, Mux: media.Mux}
-	if s.Kind == sdp.RTP && s.Addr.IsValid() {
-		r.RTCP = netip.AddrPortFrom(s.Addr.Addr(), media.RTCP)
+	if s.Kind == sdp.RTP {
+		// Only what a=rtcp says: what rtcp-mux means hangs on the answer (RFC 5761 5.1.1).
+		for c := range d.Streams() {
+			if c.Kind == sdp.RTCP && c.Media == s.Media && c.Addr.IsValid() {
+				r.RTCP = c.Addr
+			}
+		}
 	}
 	for _, f := range media.Formats {
 		if f.Payload >= 0 && f.Codec.Rate > 0 {
@@ -163,15 +287,9 @@ func remote(media *sdp.Media, s sdp.Stream, source netip.Addr) relay.Remote {
 	return r
 }
 
-// hold tells the relay whether silence is what the sides want.
-func (m *Media) hold(side relay.Side, d *sdp.Description) {
-	held := false
-	for i := range d.Media {
-		x := &d.Media[i]
-		held = held || x.Port != 0 && (x.Held || x.Direction != sdp.SendRecv)
-	}
-	m.held[side] = held
-	m.session.Hold(m.held[0] || m.held[1])
+// held tells whether silence is what a side wants.
+func held(d *sdp.Description) bool {
+	return slices.ContainsFunc(d.Media, func(x sdp.Media) bool { return x.Port != 0 && (x.Held || x.Direction != sdp.SendRecv) })
 }
 
 // Close gives the ports back.
@@ -189,14 +307,14 @@ func (m *Media) Close() {
 type keptMedia struct {
 	Session []byte   `json:"session"`
 	Streams []stream `json:"streams"`
-	Held    [2]bool  `json:"held"`
+	Said    [2]said  `json:"said"`
 }
 
 func (m *Media) keep() *keptMedia {
 	if m == nil || m.closed || m.session == nil {
 		return nil
 	}
-	return &keptMedia{m.session.State(), m.streams, m.held}
+	return &keptMedia{m.session.State(), m.streams, m.said}
 }
 
 // restore takes the same ports again, with the sources that were learned.
@@ -210,7 +328,7 @@ func (c *Call) restore(k *keptMedia) {
 		cs.Logger.Error("the media of a call cannot be relayed any more", "call", c.Record.ID, "error", err)
 		return
 	}
-	m := &Media{call: c, session: session, streams: k.Streams, held: k.Held}
+	m := &Media{call: c, session: session, streams: k.Streams, said: k.Said}
 	for _, s := range k.Streams {
 		m.count = max(m.count, s.Number+1)
 	}

@@ -16,6 +16,7 @@ import (
 	"liaison/internal/call"
 	"liaison/internal/digest"
 	"liaison/internal/registrar"
+	"liaison/internal/relay"
 	"liaison/internal/sip"
 	"liaison/internal/sip/transaction"
 	"liaison/internal/sip/transport"
@@ -35,6 +36,8 @@ type bench struct {
 	shard     *transaction.Shard
 	table     *call.Table
 	agents    []*agent
+	relay     *relay.Relay            // nil: media goes directly
+	relayed   *relay.Pool             // what start makes it of
 	broken    map[transport.Flow]bool // connections that have ended
 	lost      []*msg                  // sent to nobody
 	branch    int
@@ -46,8 +49,14 @@ const ourselves = "192.0.2.1:5060"
 // run gives a test its bench. At the end nothing of what has finished may be left.
 func run(t *testing.T, test func(b *bench)) {
 	t.Helper()
+	runWith(t, nil, test)
+}
+
+// runWith is run with a relay of that pool.
+func runWith(t *testing.T, pool *relay.Pool, test func(b *bench)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := &bench{T: t, directory: account.NewDirectory(), recorder: &recorder{}, broken: make(map[transport.Flow]bool)}
+		b := &bench{T: t, relayed: pool, directory: account.NewDirectory(), recorder: &recorder{}, broken: make(map[transport.Flow]bool)}
 		for _, n := range []account.Number{"45675001", "45675002", "45675003", "45675004", "99990001"} {
 			b.account(n, nil)
 		}
@@ -99,7 +108,13 @@ func (b *bench) start() {
 		}
 		return transport.Flow{}, false
 	}
-	b.calls = call.New(call.Config{Recorder: b.recorder, Flow: flow, Logger: log,
+	if b.relayed != nil {
+		var err error
+		if b.relay, err = relay.New(relay.Config{Pools: []relay.Pool{*b.relayed}, Workers: 1}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.calls = call.New(call.Config{Recorder: b.recorder, Flow: flow, Logger: log, Relay: b.relay,
 		Announced: func(f transport.Flow) string { return announced(f).String() }})
 	b.proxy = New(Config{
 		Names: names, Realm: "liaison", Directory: b.directory, Registrar: b.registrar, Calls: b.calls, Announced: announced,
@@ -127,6 +142,9 @@ func (b *bench) start() {
 	b.end = func() {
 		cancel()
 		parts.Wait()
+		if b.relay != nil {
+			b.relay.Run(ctx) // it has never run, and ends at once: sockets do not go with a time of one's own
+		}
 	}
 	synctest.Wait()
 }

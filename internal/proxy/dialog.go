@@ -18,11 +18,11 @@ type initial struct {
 
 func (w *initial) asks(t *target, p *transport.Packet) []byte {
 	t.media = w.call.Branch(p.Flow, t.flow)
-	return t.media.Pass(call.CallerSide, p.Msg.Body, p.Flow.Remote.Addr())
+	return t.media.Pass(call.CallerSide, p)
 }
 
 func (w *initial) says(b *branch, p *transport.Packet) []byte {
-	return b.target.media.Pass(call.CalleeSide, p.Msg.Body, p.Flow.Remote.Addr())
+	return b.target.media.Pass(call.CalleeSide, p)
 }
 
 func (w *initial) ringing(b *branch, m *sip.Message) {
@@ -42,14 +42,16 @@ type inside struct {
 	call.Dialog
 	method sip.Method
 	offer  bool // it had a body
+	undo   func()
 }
 
-func (w *inside) asks(_ *target, p *transport.Packet) []byte {
-	return w.Pass(p.Msg.Body, p.Flow.Remote.Addr(), false)
+func (w *inside) asks(_ *target, p *transport.Packet) (body []byte) {
+	body, w.undo = w.Offer(p)
+	return body
 }
 
 func (w *inside) says(_ *branch, p *transport.Packet) []byte {
-	return w.Pass(p.Msg.Body, p.Flow.Remote.Addr(), true)
+	return w.Pass(p, true)
 }
 
 func (w *inside) ringing(*branch, *sip.Message) {}
@@ -68,6 +70,9 @@ func (w *inside) answered(_ *branch, m *sip.Message, forward func()) {
 func (w *inside) refused(status int, _ string, _ call.EndedBy, forward func()) {
 	switch {
 	case w.method != sip.BYE:
+		if w.undo != nil {
+			w.undo()
+		}
 		forward()
 	case status == 401, status == 407:
 		w.StaysUp()
@@ -97,7 +102,7 @@ func (s *shard) inDialog(tx *transaction.Server, r request) {
 			return
 		}
 	}
-	f := &fork{s: s, tx: tx, watcher: &inside{d, r.Method, len(r.Body) > 0}}
+	f := &fork{s: s, tx: tx, watcher: &inside{Dialog: d, method: r.Method, offer: len(r.Body) > 0}}
 	tx.Call = f
 	if r.Method == sip.INVITE {
 		s.pending.Add(1)
@@ -140,17 +145,20 @@ func (s *shard) Ack(p *transport.Packet) {
 		s.StrayAck.Add(1)
 		return
 	}
-	switch from := d.From(); {
-	case s.known(p.Flow, from):
-		d.Seen(p)
-	case p.Flow.Remote.Addr() != from.Flow.Remote.Addr():
+	from := d.From()
+	known := s.known(p.Flow, from)
+	if !known && p.Flow.Remote.Addr() != from.Flow.Remote.Addr() {
 		s.StrayAck.Add(1)
 		return
+	}
+	body := d.Pass(p, false) // may be the answer, which the record shall know
+	if known {
+		d.Seen(p)
 	}
 	to := d.To()
 	t := target{uri: s.remoteTarget(r, to), routes: r.routes, flow: d.Flow(to)}
 	var chance [12]byte
 	rand.Read(chance[:])
 	branch := hex.AppendEncode(append(make([]byte, 0, 32), sip.Cookie...), chance[:])
-	s.Send(t.flow, s.forward(p, &t, branch, false, d.Pass(p.Msg.Body, p.Flow.Remote.Addr(), false)))
+	s.Send(t.flow, s.forward(p, &t, branch, false, body))
 }
