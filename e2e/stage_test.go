@@ -52,7 +52,10 @@ type stage struct {
 }
 
 // open makes one for a test that runs beside the others.
-func open(t *testing.T) *stage {
+func open(t *testing.T) *stage { t.Helper(); return openWith(t, "") }
+
+// openWith makes one with further lines in the service's configuration.
+func openWith(t *testing.T, config string) *stage {
 	t.Helper()
 	t.Parallel()
 	s := &stage{Network: lab.NewNetwork(t)}
@@ -66,7 +69,7 @@ func open(t *testing.T) *stage {
 		peer.StartKamailio(t, s.server, "liaison", []string{serverName, serverAddr}, passwords)
 		return s
 	}
-	s.ours = NewLiaison(t, s.server, "domains: [{name: "+serverName+"}]\nlog: {level: debug}\n")
+	s.ours = NewLiaison(t, s.server, "domains: [{name: "+serverName+"}]\nlog: {level: debug}\n"+config)
 	var csv strings.Builder
 	csv.WriteString("number,password\n")
 	for _, n := range numbers {
