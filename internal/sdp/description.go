@@ -60,6 +60,7 @@ type Media struct {
 	SDES      bool // has a key in a=crypto
 
 	formats []byte // the formats as text
+	placed  bool   // has a c= line of its own
 }
 
 // secured are attributes that may stand at the session level for all media.
@@ -174,8 +175,8 @@ func (d *Description) line(kind byte, w words) error {
 		switch {
 		case media < 0:
 			d.address = addr
-		case !d.Media[media].Address.IsValid(): // the first: others are further layers of RFC 8866 5.7
-			d.Media[media].Address = addr
+		case !d.Media[media].placed: // the first, also if it is a name: others are further layers of RFC 8866 5.7
+			d.Media[media].Address, d.Media[media].placed = addr, true
 		}
 	case 'm':
 		return d.mediaLine(&w)
@@ -256,7 +257,7 @@ func parseAddr(b []byte) netip.Addr {
 
 // finish fills in what a section has from elsewhere.
 func (d *Description) finish(m *Media) {
-	if !m.Address.IsValid() {
+	if !m.placed {
 		m.Address = d.address
 	}
 	m.ICE = m.ICE || d.secured.ice

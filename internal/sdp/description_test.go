@@ -232,6 +232,7 @@ func TestParseAgreesWithPion(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add([]byte("v=0\r\no=- 3 3 IN IP4 192.0.2.1\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000/2 RTP/AVP 96 8\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:97 5006 IN IP4 192.0.2.7\r\na=rtcp:4001 IN IP6 ::1\r\na=ptime:2.5\r\n"))
 	f.Add([]byte("m=audio 0 x\nc=IN IP4 0.0.0.0/1\ra=fmtp:8 1 IN IP4 x y\n\n"))
+	f.Add([]byte("m=0 0 0\nc=IN IP4 0\nc=IN IP4 0.0.0.0"))
 	codecs := []Codec{{Name: "opus", Rate: 48000, Channels: 2}, {Name: "PCMA", Rate: 8000, Channels: 1}}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		d, err := Parse(b)
