@@ -19,7 +19,7 @@ COMMIT  := $(shell git describe --tags --exact-match 2>/dev/null | grep -q . || 
 VERSION ?= $(RELEASE)$(COMMIT)
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
-FUZZTIME    ?= 10s
+FUZZTIME    ?= 5s
 
 # Debian packages, in this one place.
 RACE_PACKAGES      := gcc libc6-dev
