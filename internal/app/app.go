@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -289,6 +290,7 @@ func (a *app) serve(ctx context.Context) error {
 	run(&codec, playing, "test codec", a.codec.Run)
 	a.endAsked(ctx)
 
+	debug.FreeOSMemory() // what loading needed, and nothing after it
 	a.ready()
 	select {
 	case <-ctx.Done():
