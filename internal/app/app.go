@@ -41,7 +41,7 @@ type Options struct {
 }
 
 // drainTime bounds an orderly end: transactions may finish, then everything stops.
-const drainTime = 8 * time.Second
+const drainTime = 6 * time.Second
 
 // app is the running service.
 type app struct {

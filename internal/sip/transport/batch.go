@@ -43,6 +43,9 @@ func (b *Batch) Connected(f Flow) bool { return b.t.Connected(f) }
 
 // Send queues one message for a flow.
 func (b *Batch) Send(f Flow, m []byte) {
+	if b.t.tracing {
+		b.t.trace("sent", f, m)
+	}
 	switch f.Proto {
 	case UDP:
 		b.sendUDP(f, m)

@@ -107,6 +107,9 @@ func (t *Transport) parse(p *Packet) (err error) {
 			err = errPanic
 		}
 	}()
+	if t.tracing {
+		t.trace("received", p.Flow, p.buf[:p.length])
+	}
 	err = p.Msg.Parse(p.buf[:p.length])
 	source := p.Flow.Remote
 	if source.Addr().Zone() != "" { // which interface is our business, not the sender's

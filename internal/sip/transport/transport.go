@@ -81,6 +81,7 @@ type Transport struct {
 	config  Config
 	handler Handler
 	log     *slog.Logger
+	tracing bool // the log wants whole messages
 	pool    pool
 
 	// Written before Run only, so that nothing on the way of a packet needs a lock for them.
@@ -109,6 +110,7 @@ func New(c Config) *Transport {
 		pool: pool{limit: c.PacketMemory},
 	}
 	t.streams.init()
+	t.tracing = t.log.Enabled(context.Background(), levelTrace)
 	return t
 }
 
