@@ -251,7 +251,7 @@ func TestMarksAreKept(t *testing.T) {
 				in := new(inbox)
 				copy(in.control[:], oob[:n])
 				in.hdr.SetControllen(n)
-				if got := in.mark(); got != uint8(mark)&0xfc {
+				if got, _ := in.look(epoch); got != uint8(mark)&0xfc {
 					t.Errorf("packet %d sent with %#x came with %#x", i, mark, got)
 				}
 				raw := oob[unix.SizeofCmsghdr:n]

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 )
@@ -43,30 +42,31 @@ func (l Leg) served(from *pool) leg {
 
 // bind opens pairs, all or none, and chooses the address if there is none yet.
 func (l *leg) bind(n int) ([]pair, error) {
-	if l.at != nil {
-		return l.at.bind(n)
-	}
-	var full error
-	for _, a := range l.pool.candidates(l.Leg, n) {
+	var failed error
+	for _, a := range l.candidates(n) {
 		pairs, err := a.bind(n)
 		if err == nil {
 			l.at = a
 			return pairs, nil
 		}
-		if !errors.Is(err, ErrFull) {
-			return nil, err
-		}
-		full = err
+		failed = err // the address is not there, or others hold its ports
 	}
-	if full != nil { // ports that are not ours to give, or that somebody took meanwhile
-		return nil, fmt.Errorf("pool %q: %w", l.pool.name, full)
-	}
-	if !l.pool.serves(l.Leg) {
-		return nil, fmt.Errorf("relay: pool %q has no address for %s", l.pool.name, l.wanted())
+	switch {
+	case failed != nil:
+		return nil, fmt.Errorf("relay pool %q: %w", l.pool.name, failed)
+	case !l.pool.serves(l.Leg):
+		return nil, fmt.Errorf("relay pool %q has no address for %s", l.pool.name, l.wanted())
 	}
 	u := l.pool.usage()
-	return nil, fmt.Errorf("%w in pool %q for %s: %d of %d are in use; give it more addresses or more ports",
-		ErrFull, l.pool.name, l.wanted(), u.Used, u.Total)
+	return nil, fmt.Errorf("relay pool %q: %w for %s: %d of %d are in use; give it more addresses or more ports",
+		l.pool.name, ErrFull, l.wanted(), u.Used, u.Total)
+}
+
+func (l *leg) candidates(n int) []*address {
+	if l.at != nil {
+		return []*address{l.at}
+	}
+	return l.pool.candidates(l.Leg, n)
 }
 
 func (l *leg) wanted() string {

@@ -70,6 +70,10 @@ type position struct {
 
 // signal takes what an offer or an answer says and opens the window.
 func (l *lock) signal(signalled netip.AddrPort, from netip.Addr, now time.Time) {
+	if !signalled.IsValid() && !from.IsValid() {
+		*l = lock{} // the stream is refused
+		return
+	}
 	// A refresh that says the same again (session timers) must not open a locked port for others.
 	if l.source.IsValid() && (signalled != l.signalled || from != l.from) {
 		l.renewed = now
@@ -83,6 +87,12 @@ func (l *lock) reopen(now time.Time) {
 	if !l.source.IsValid() || !l.renewed.IsZero() {
 		l.until = now.Add(learnFor)
 	}
+}
+
+// settled tells that no source but the locked one can be learned now or in the next moment.
+func (l *lock) settled(now time.Time) bool {
+	return l.source.IsValid() && l.proven && l.renewed.IsZero() && now.Sub(l.heard) < movedAfter-watchEvery &&
+		(l.source == l.signalled || !now.Before(l.until))
 }
 
 // destination is where packets to the agent go; not valid: nowhere.

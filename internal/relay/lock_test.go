@@ -107,6 +107,18 @@ func TestLock(t *testing.T) {
 			reopens{40 * sec},
 			arrives{42 * sec, nat + ":61001", audio(9, 1), foreign},
 		}},
+		{"a refused stream is closed", []any{
+			signals{0, nat + ":5004", nat},
+			arrives{0, nat + ":5004", audio(1, 1), learned},
+			signals{sec, "", ""},
+			arrives{sec, nat + ":5004", audio(1, 2), stranger},
+			sends{""},
+		}},
+		{"where there is only a name, the address of the signalling is learned", []any{
+			signals{0, "", nat},
+			sends{""},
+			arrives{sec, nat + ":61000", audio(1, 1), learned},
+		}},
 		{"before learning, packets go to a public address that was signalled", []any{
 			signals{0, nat + ":5004", "198.51.100.1"},
 			sends{nat + ":5004"},

@@ -19,7 +19,7 @@ const (
 )
 
 // ErrFull is wrapped by what Open returns when a pool has no ports left.
-var ErrFull = errors.New("relay: no ports left")
+var ErrFull = errors.New("no ports left")
 
 // Pool is one or more relay addresses in one place.
 type Pool struct {

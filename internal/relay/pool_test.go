@@ -127,7 +127,7 @@ func TestAFullPoolSaysSo(t *testing.T) {
 		sessions = append(sessions, s)
 	}
 	_, err := r.Open(Plan{Streams: 1})
-	want := `relay: no ports left in pool "house" for IPv4: 8 of 8 are in use; give it more addresses or more ports`
+	want := `relay pool "house": no ports left for IPv4: 8 of 8 are in use; give it more addresses or more ports`
 	if !errors.Is(err, ErrFull) || err.Error() != want {
 		t.Errorf("%v", err)
 	}
@@ -157,10 +157,10 @@ func TestOpenIsRefused(t *testing.T) {
 		plan Plan
 		want string
 	}{
-		{"no such pool", Plan{Pool: "lyon"}, `relay: there is no pool "lyon"`},
-		{"no address of that family", Plan{Legs: [2]Leg{{}, {IPv6: true}}}, `relay: pool "house" has no address for IPv6`},
-		{"no such address", Plan{Legs: [2]Leg{{Address: ip("127.3.2.9")}, {}}}, `relay: pool "house" has no address for 127.3.2.9`},
-		{"no probe address", Plan{Legs: [2]Leg{{Probe: true}, {}}}, `relay: there is no probe address`},
+		{"no such pool", Plan{Pool: "lyon"}, `there is no relay pool "lyon"`},
+		{"no address of that family", Plan{Legs: [2]Leg{{}, {IPv6: true}}}, `relay pool "house" has no address for IPv6`},
+		{"no such address", Plan{Legs: [2]Leg{{Address: ip("127.3.2.9")}, {}}}, `relay pool "house" has no address for 127.3.2.9`},
+		{"no probe address", Plan{Legs: [2]Leg{{Probe: true}, {}}}, `there is no probe address`},
 	}
 	for _, row := range rows {
 		t.Run(row.name, func(t *testing.T) {

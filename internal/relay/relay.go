@@ -180,7 +180,7 @@ func (r *Relay) Open(plan Plan) (*Session, error) {
 		from := p
 		if leg.Probe {
 			if from = r.probe; from == nil {
-				return nil, errors.New("relay: there is no probe address")
+				return nil, errors.New("there is no probe address")
 			}
 		}
 		s.legs[side] = leg.served(from)
@@ -203,9 +203,9 @@ func (r *Relay) pool(name string) (*pool, error) {
 		}
 	}
 	if name == "" {
-		return nil, errors.New("relay: there is no pool")
+		return nil, errors.New("there is no relay pool")
 	}
-	return nil, fmt.Errorf("relay: there is no pool %q", name)
+	return nil, fmt.Errorf("there is no relay pool %q", name)
 }
 
 // enter makes a session known to the watch.

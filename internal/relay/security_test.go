@@ -166,6 +166,147 @@ func TestTheCallersPortChanges(t *testing.T) {
 	}
 }
 
+// While an agent is heard, its port is connected: the kernel keeps strangers away, and would keep the agent itself away
+// from another address.
+func TestAConnectedPortLetsGoInTime(t *testing.T) {
+	for name, addr := range map[string][4]string{
+		"IPv4": {"127.2.6.1", "127.2.6.2", "127.2.6.3", "127.2.6.200"},
+		"IPv6": {"::1", "::1", "::1", "::1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			caller, callee, moved := newAgent(t, addr[1]), newAgent(t, addr[2]), newAgent(t, addr[3])
+			r, c := start(t, Config{Pools: poolAt(addr[0])})
+			s := open(t, r, caller, callee)
+			toCaller, _ := s.Local(Caller, 0)
+			toCallee, _ := s.Local(Callee, 0)
+			p := &s.streams[0].ends[Caller].rtp
+			connected := func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return p.connected
+			}
+			both := func(caller *agent, n uint16) {
+				t.Helper()
+				caller.send(toCaller, packet(1, n, "from the caller"))
+				callee.expect(packet(1, n, "from the caller"), toCallee)
+				callee.send(toCallee, packet(2, n, "from the callee"))
+				caller.expect(packet(2, n, "from the callee"), toCaller)
+			}
+			both(caller, 1)
+			c.pass(20 * time.Second)
+			both(caller, 2)
+			r.tick()
+			if !connected() {
+				t.Fatal("it is not connected to an agent that is heard")
+			}
+			both(caller, 3)
+			moved.send(toCaller, packet(1, 4, "from elsewhere"))
+			both(caller, 5)
+			if n := r.count(dropForeign) + r.count(dropStranger); n != 0 {
+				t.Errorf("%d packets from elsewhere were read", n)
+			}
+
+			c.pass(750 * time.Millisecond)
+			r.tick()
+			if connected() {
+				t.Fatal("it is connected to an agent that is not heard")
+			}
+			c.pass(250 * time.Millisecond)
+			both(moved, 50)
+			c.pass(20 * time.Second)
+			both(moved, 51)
+			r.tick()
+			if !connected() {
+				t.Error("it is not connected to the new place")
+			}
+			both(moved, 52)
+
+			// A re-INVITE from a third place.
+			third := newAgent(t, addr[1])
+			s.SetRemote(Caller, 0, Remote{RTP: third.addr, Source: third.addr.Addr()})
+			both(third, 1)
+		})
+	}
+}
+
+// Packets that were in the queue of a socket when it was connected.
+func TestWhatWaitedBeforeTheConnectionIsJudgedToo(t *testing.T) {
+	caller, callee, stranger := newAgent(t, "127.2.7.2"), newAgent(t, "127.2.7.3"), newAgent(t, "127.2.7.66")
+	r, c := still(t, Config{Pools: poolAt("127.2.7.1")})
+	s := open(t, r, caller, callee)
+	to, _ := s.Local(Caller, 0)
+	p := &s.streams[0].ends[Caller].rtp
+	caller.send(to, packet(1, 1, "audio"))
+	p.forward(s.worker, c.read())
+	callee.receive()
+	stranger.send(to, packet(1, 2, "injected"))
+	r.tick()
+	if !p.connected {
+		t.Fatal("not connected")
+	}
+	p.forward(s.worker, c.read())
+	callee.empty()
+	if r.count(dropStranger) != 1 {
+		t.Error("it was not counted")
+	}
+}
+
+// The kernel reports what an agent's host says about its port with the next call.
+func TestAnAgentThatIsNotListening(t *testing.T) {
+	caller, callee := newAgent(t, "127.2.8.2"), newAgent(t, "127.2.8.3")
+	r, c := still(t, Config{Pools: poolAt("127.2.8.1")})
+	s := open(t, r, caller, callee)
+	toCaller, _ := s.Local(Caller, 0)
+	toCallee, _ := s.Local(Callee, 0)
+	e := &s.streams[0].ends
+	round := func(n uint16) {
+		t.Helper()
+		callee.send(toCallee, packet(2, n, "audio"))
+		e[Callee].rtp.forward(s.worker, c.read())
+	}
+	caller.send(toCaller, packet(1, 1, "audio"))
+	e[Caller].rtp.forward(s.worker, c.read())
+	r.tick()
+	if !e[Caller].rtp.connected {
+		t.Fatal("not connected")
+	}
+	// It restarts: for a moment nobody is there, then a new socket with the same port.
+	caller.conn.Close()
+	round(1)
+	round(2)
+	caller.conn, _ = net.ListenUDP("udp", net.UDPAddrFromAddrPort(caller.addr))
+	if caller.conn == nil {
+		t.Fatal("the port is taken")
+	}
+	defer caller.conn.Close()
+	round(3)
+	caller.expect(packet(2, 3, "audio"), toCaller)
+	caller.send(toCaller, packet(9, 1, "new"))
+	e[Caller].rtp.forward(s.worker, c.read())
+	for {
+		b, _ := callee.receive()
+		if b[11] == 9 {
+			break
+		}
+	}
+}
+
+// What strangers send takes nothing of what an agent may send.
+func TestAFloodOfStrangersIsNotTheAgents(t *testing.T) {
+	caller, callee, stranger := newAgent(t, "127.2.9.2"), newAgent(t, "127.2.9.3"), newAgent(t, "127.2.9.66")
+	r, c := still(t, Config{Pools: poolAt("127.2.9.1")})
+	s := open(t, r, caller, callee)
+	to, _ := s.Local(Caller, 0)
+	p := &s.streams[0].ends[Caller].rtp
+	for range maxRate + 1 {
+		stranger.send(to, packet(1, 1, "flood"))
+		p.forward(s.worker, c.read())
+	}
+	caller.send(to, packet(1, 1, "audio"))
+	p.forward(s.worker, c.read())
+	callee.receive()
+}
+
 // Two sessions whose agents say that they are each other's ports: packets would run in a ring for ever.
 func TestARingOfSessionsIsBounded(t *testing.T) {
 	r, c := still(t, Config{Pools: poolAt("127.2.5.1")})

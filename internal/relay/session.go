@@ -41,7 +41,8 @@ type end struct {
 // Remote is what an offer or an answer says about a stream of its sender.
 type Remote struct {
 	// RTP and RTCP are where the sender receives. RTP is 0.0.0.0 if it holds the stream in the way of RFC 2543, and not
-	// valid if it gave a name or refuses the stream. RTCP not valid: the port above (RFC 3550 11).
+	// valid if it gave a name. RTCP not valid: the port above. A stream that is refused has no Remote: nothing of it
+	// passes.
 	RTP, RTCP netip.AddrPort
 	Source    netip.Addr // where the signalling came from; not valid: nothing is learned but what was signalled
 	Mux       bool       // a=rtcp-mux: holds once both sides say it
@@ -107,8 +108,8 @@ func (s *Session) addStreams(pairs [2][]pair, was []stream) error {
 		for side := range st.ends {
 			e, p := &st.ends[side], pairs[side][i]
 			*e = end{side: Side(side), leg: &s.legs[side], opposite: &st.ends[1-side], pair: p.port}
-			e.rtp = port{session: s, end: e, fd: p.fds[0], left: maxRate}
-			e.rtcp = port{session: s, end: e, fd: p.fds[1], left: maxRate, control: true}
+			e.rtp = port{session: s, end: e, fd: p.fds[0]}
+			e.rtcp = port{session: s, end: e, fd: p.fds[1], control: true}
 			e.meter.begin(now.Sub(s.began), now)
 			if was != nil {
 				e.resume(&was[i].ends[side], now)
@@ -181,6 +182,8 @@ func (s *Session) SetRemote(side Side, stream int, r Remote) {
 	e.opposite.agreeMux()
 	e.opposite.rtp.lock.reopen(now)
 	e.opposite.rtcp.lock.reopen(now)
+	e.rtp.settle(now)
+	e.opposite.rtp.settle(now)
 	s.silence.arm(now)
 }
 
@@ -208,10 +211,14 @@ func (e *end) agreeMux() {
 func (s *Session) Reopen(side Side) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
 	now := s.relay.now()
 	for _, st := range s.streams {
 		st.ends[side].rtp.lock.reopen(now)
 		st.ends[side].rtcp.lock.reopen(now)
+		st.ends[side].rtp.settle(now)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +19,7 @@ func listen(addr netip.AddrPort) (fd int, err error) {
 	}
 	fd, err = unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return -1, fmt.Errorf("relay: socket: %w", err)
+		return -1, fmt.Errorf("socket: %w", err)
 	}
 	if err := setOptions(fd, family); err != nil {
 		unix.Close(fd)
@@ -32,7 +33,7 @@ func listen(addr netip.AddrPort) (fd int, err error) {
 	}
 	if err := unix.Bind(fd, to); err != nil {
 		unix.Close(fd)
-		return -1, fmt.Errorf("relay: bind %s: %w", addr, err)
+		return -1, fmt.Errorf("bind %s: %w", addr, err)
 	}
 	return fd, nil
 }
@@ -40,9 +41,12 @@ func listen(addr netip.AddrPort) (fd int, err error) {
 func setOptions(fd, family int) error {
 	option := func(name string, level, option, value int) error {
 		if err := unix.SetsockoptInt(fd, level, option, value); err != nil {
-			return fmt.Errorf("relay: %s: %w", name, err)
+			return fmt.Errorf("%s: %w", name, err)
 		}
 		return nil
+	}
+	if err := option("SO_TIMESTAMPNS", unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1); err != nil {
+		return err
 	}
 	if family == unix.AF_INET6 {
 		if err := option("IPV6_V6ONLY", unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1); err != nil {
@@ -79,6 +83,7 @@ type inbox struct {
 	buf     [datagramSize]byte
 }
 
+// controlSize has room for a mark and a time.
 const controlSize = 64
 
 func newInbox() *inbox {
@@ -92,40 +97,55 @@ func newInbox() *inbox {
 	return in
 }
 
-// receive reads one datagram: its bytes, which are valid until the next call, where it came from, and its DSCP in the
-// upper six bits of a byte.
+// receive reads one datagram: its bytes, which are valid until the next call, and where it came from.
 //
 // The call is raw: it does not wait for anything, so the scheduler need not be told of it.
-func (in *inbox) receive(fd int) (b []byte, from netip.AddrPort, dscp uint8, errno syscall.Errno) {
+func (in *inbox) receive(fd int) (b []byte, from netip.AddrPort, errno syscall.Errno) {
 	in.hdr.Namelen = uint32(len(in.name))
 	in.hdr.SetControllen(controlSize)
 	n, _, errno := unix.RawSyscall(unix.SYS_RECVMSG, uintptr(fd), uintptr(unsafe.Pointer(&in.hdr)), unix.MSG_DONTWAIT)
 	if errno != 0 {
-		return nil, from, 0, errno
+		return nil, from, errno
 	}
-	return in.buf[:n], in.name.addrPort(), in.mark(), 0
+	return in.buf[:n], in.name.addrPort(), 0
 }
 
-// mark finds the type of service among the control messages: one byte of IPv4, an int of IPv6. The two bits of ECN are
-// not for the other side: what they would tell of is this network.
-func (in *inbox) mark() uint8 {
-	const dscp = 0xfc
-	n := int(in.hdr.Controllen)
-	if n < unix.SizeofCmsghdr+1 {
-		return 0
+// look reads what the kernel has noted of the datagram: its DSCP, in the upper six bits of a byte, and when it arrived.
+// That is not when it was read: the quality of a line must not have the load of this machine in it.
+func (in *inbox) look(now time.Time) (dscp uint8, arrived time.Time) {
+	arrived = now
+	rest := in.control[:in.hdr.Controllen]
+	for len(rest) >= unix.SizeofCmsghdr {
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&rest[0]))
+		size := int(h.Len)
+		if size < unix.SizeofCmsghdr || size > len(rest) {
+			break
+		}
+		data := rest[unix.SizeofCmsghdr:size]
+		switch {
+		case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_TOS && len(data) >= 1:
+			dscp = data[0] & dscpBits
+		case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_TCLASS && len(data) >= 4:
+			dscp = uint8(binary.NativeEndian.Uint32(data)) & dscpBits
+		case h.Level == unix.SOL_SOCKET && h.Type == unix.SCM_TIMESTAMPNS && len(data) >= 16:
+			at := time.Unix(int64(binary.NativeEndian.Uint64(data)), int64(binary.NativeEndian.Uint64(data[8:])))
+			// Only the difference is taken, so that setting the clock of the machine is no jitter.
+			if ago := now.Sub(at); -recent < ago && ago < recent {
+				arrived = now.Add(-ago)
+			}
+		}
+		rest = rest[min(unix.CmsgSpace(len(data)), len(rest)):]
 	}
-	h := (*unix.Cmsghdr)(unsafe.Pointer(&in.control[0])) // the only one that was asked for
-	data := in.control[unix.SizeofCmsghdr:n]
-	switch {
-	case h.Level == unix.IPPROTO_IP && h.Type == unix.IP_TOS:
-		return data[0] & dscp
-	case h.Level == unix.IPPROTO_IPV6 && h.Type == unix.IPV6_TCLASS && len(data) >= 4:
-		return uint8(binary.NativeEndian.Uint32(data)) & dscp
-	}
-	return 0
+	return dscp, arrived
 }
 
-// send sends one datagram to a destination, or where the socket is connected to if the destination is empty.
+// The two bits of ECN are not for the other side: what they would tell of is this network.
+const dscpBits = 0xfc
+
+// recent is how long a datagram may have waited for us at most.
+const recent = time.Second
+
+// send sends one datagram to an address, or where the socket is connected to if length is zero.
 func send(fd int, b []byte, to *sockaddr, length int) syscall.Errno {
 	var payload, name unsafe.Pointer
 	if len(b) > 0 {
@@ -136,6 +156,12 @@ func send(fd int, b []byte, to *sockaddr, length int) syscall.Errno {
 	}
 	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(payload), uintptr(len(b)),
 		unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, uintptr(name), uintptr(length))
+	return errno
+}
+
+// connect has a UDP socket exchange datagrams with one address only.
+func connect(fd int, to *sockaddr, length int) syscall.Errno {
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(to)), uintptr(length))
 	return errno
 }
 

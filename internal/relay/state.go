@@ -105,7 +105,7 @@ func (s *Session) restore(d *reader) error {
 			p, err := s.legs[side].at.bindAt(streams[i].ends[side].pair)
 			if err != nil {
 				s.giveBack(pairs)
-				return err
+				return fmt.Errorf("relay pool %q: %w", s.pool, err)
 			}
 			pairs[side] = append(pairs[side], p)
 		}
@@ -130,13 +130,13 @@ func (l *leg) find(r *Relay, poolName string, was Leg) error {
 			}
 		}
 	}
-	return fmt.Errorf("relay: pool %q has no address %s any more", poolName, was.Address)
+	return fmt.Errorf("relay pool %q has no address %s any more", poolName, was.Address)
 }
 
 // bindAt opens a certain pair.
 func (a *address) bindAt(port uint16) (pair, error) {
 	if !a.claim(port) {
-		return pair{}, fmt.Errorf("relay: port %d of %s is in use or out of range", port, a.Announce)
+		return pair{}, fmt.Errorf("port %d of %s is in use or out of range", port, a.Announce)
 	}
 	fds, err := a.listen(port)
 	if err != nil {

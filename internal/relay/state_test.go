@@ -130,12 +130,12 @@ func TestRestoreIsRefused(t *testing.T) {
 		{"another version", "relay: not the state of a session", nil, append([]byte{stateVersion + 1}, state[1:]...)},
 		{"half of one", "relay: not the state of a session", nil, state[:len(state)-3]},
 		{"more than one", "relay: not the state of a session", nil, append(bytes.Clone(state), 0)},
-		{"a port that is in use", "relay: port " + local.String()[len("127.6.3.1:"):] + " of 127.6.3.1 is in use or out of range", nil, state},
-		{"an address that is not configured any more", `relay: pool "house" has no address 127.6.3.1 any more`, func() *Relay {
+		{"a port that is in use", `relay pool "house": port ` + local.String()[len("127.6.3.1:"):] + " of 127.6.3.1 is in use or out of range", nil, state},
+		{"an address that is not configured any more", `relay pool "house" has no address 127.6.3.1 any more`, func() *Relay {
 			r, _ := start(t, Config{Pools: poolAt("127.6.3.9")})
 			return r
 		}, state},
-		{"a pool that is not configured any more", `relay: there is no pool "house"`, func() *Relay {
+		{"a pool that is not configured any more", `there is no relay pool "house"`, func() *Relay {
 			r, _ := start(t, Config{Pools: []Pool{{Name: "lyon", Addresses: poolAt("127.6.3.8")[0].Addresses}}})
 			return r
 		}, state},

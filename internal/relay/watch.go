@@ -43,7 +43,6 @@ type silence struct {
 	held    bool
 	stopped [2]bool   // has been told
 	again   time.Time // when to tell of a silent session again
-	refill  time.Time // when the ports may take maxRate packets more
 }
 
 // arm begins anew.
@@ -107,10 +106,6 @@ func (s *Session) look(notices []Notice, now time.Time) []Notice {
 	if s.closed {
 		return notices
 	}
-	refill := !now.Before(s.silence.refill)
-	if refill {
-		s.silence.refill = now.Add(time.Second)
-	}
 	heard, media := s.silence.armed, [2]time.Time{s.silence.armed, s.silence.armed}
 	both := true
 	for i, st := range s.streams {
@@ -120,10 +115,8 @@ func (s *Session) look(notices []Notice, now time.Time) []Notice {
 			both = both && (e.set || i > 0) // a second line may be refused
 			media[side] = later(media[side], e.rtp.lock.media)
 			for _, p := range []*port{&e.rtp, &e.rtcp} {
-				if refill {
-					p.left = maxRate
-				}
 				heard = later(heard, p.lock.heard)
+				p.settle(now)
 				if p.news != passed {
 					n := Notice{Session: s, Event: Learned, Side: Side(side), Stream: i, Control: p.control}
 					if p.news == moved {

@@ -91,8 +91,10 @@ func (w *worker) add(p *port) error {
 // port, or the next one with that descriptor, which has nothing to read yet.
 func (w *worker) remove(p *port) {
 	w.mu.Lock()
-	w.ports[p.fd] = nil
-	w.mu.Unlock()
+	defer w.mu.Unlock()
+	if p.fd < len(w.ports) {
+		w.ports[p.fd] = nil
+	}
 }
 
 // stop ends run.
