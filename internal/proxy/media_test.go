@@ -382,7 +382,7 @@ func TestPortsComeBackHoweverACallEnds(t *testing.T) {
 				x.respond(x.gets("BYE"), 200)
 			}
 		}},
-		{"the loser of a fork gives its ports back before the call ends", func(b *bench, a, c *agent) {
+		{"the loser of a fork gives its ports back before the call ends", func(b *bench, a, _ *agent) {
 			c, e := b.pair("45675003", "udp 203.0.113.3:5060", "", "")
 			a.invites("45675003", offer)
 			m := c.gets("INVITE")
@@ -400,7 +400,7 @@ func TestPortsComeBackHoweverACallEnds(t *testing.T) {
 			b.want("ports of the call", fmt.Sprint(b.portsUsed()), "4")
 			d.hangUp(caller)
 		}},
-		{"two answer, and the caller keeps one", func(b *bench, a, c *agent) {
+		{"two answer, and the caller keeps one", func(b *bench, a, _ *agent) {
 			c, e := b.pair("45675003", "udp 203.0.113.3:5060", "", "")
 			a.invites("45675003", offer)
 			m, n := c.gets("INVITE"), e.gets("INVITE")
