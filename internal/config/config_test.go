@@ -154,7 +154,7 @@ func TestParseErrors(t *testing.T) {
 		{"another database", "database: mysql", `f:1: database: "mysql" is no database; say sqlite`},
 		{"TLS", "sip:\n  tls: ':5061'\n", `f:2: sip.tls: this version does not speak TLS; take the key out`},
 		{"HTTPS", "web:\n  key: k.pem\n", `f:2: web.key: this version serves plain HTTP only; take the key out and put a proxy in front`},
-		{"a relay pool", "domains: [{name: a.example, relay: paris}]", `f:1: domains.relay: this version has no media relay; take the key out`},
+		{"a relay pool", "domains: [{name: a.example, relay: paris}]", `f:1: domains.relay: this version has one relay, for all names; take the key out`},
 		{"a port as a number", "sip: {udp: 5060}", `f:1: sip.udp: "5060" is nothing to listen on; write it like ":5060", "192.0.2.1:5060" or "[::]:5060"`},
 		{"a name to listen on", "sip: {udp: 'localhost:5060'}", `f:1: sip.udp: "localhost:5060" is nothing to listen on; ...`},
 		{"an address twice", "sip: {udp: [':5060', '0.0.0.0:5060']}", `f:1: sip.udp: 0.0.0.0:5060 stands there twice`},

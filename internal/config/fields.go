@@ -78,7 +78,7 @@ func (r *reader) domains(n ast.Node, to *[]Domain) {
 			before := len(r.errs)
 			r.mapping(e, "domains", []field{
 				name,
-				later("relay", "domains.relay", "this version has no media relay; take the key out"),
+				later("relay", "domains.relay", "this version has one relay, for all names; take the key out"),
 			})
 			if d.Name == "" && len(r.errs) == before {
 				r.fail(e, "domains: a domain needs a name")
