@@ -2,6 +2,7 @@ package relay
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 )
 
@@ -30,14 +31,15 @@ type leg struct {
 	Leg
 	pool *pool
 	at   *address // nil: not chosen yet
+	log  *slog.Logger
 }
 
-func (l Leg) served(from *pool) leg {
+func (l Leg) served(from *pool, log *slog.Logger) leg {
 	if l.Probe {
 		l.Address, l.IPv6 = from.addresses[0].Announce, from.addresses[0].Announce.Is6()
 	}
 	l.Address = l.Address.Unmap()
-	return leg{Leg: l, pool: from}
+	return leg{Leg: l, pool: from, log: log}
 }
 
 // bind opens pairs, all or none, and chooses the address if there is none yet.
@@ -45,6 +47,9 @@ func (l *leg) bind(n int) ([]pair, error) {
 	var failed error
 	for _, a := range l.candidates(n) {
 		pairs, err := a.bind(n)
+		if a.changed(err) {
+			l.tell(a, err)
+		}
 		if err == nil {
 			l.at = a
 			return pairs, nil
@@ -60,6 +65,16 @@ func (l *leg) bind(n int) ([]pair, error) {
 	u := l.pool.usage()
 	return nil, fmt.Errorf("relay pool %q: %w for %s: %d of %d are in use; give it more addresses or more ports",
 		l.pool.name, ErrFull, l.wanted(), u.Used, u.Total)
+}
+
+// tell says once that an address does not work, and that it works again.
+func (l *leg) tell(a *address, err error) {
+	if err != nil {
+		l.log.Error("relay address does not work: calls are relayed by others, if there are any; is it an address of this machine?",
+			"pool", l.pool.name, "address", a.Announce, "error", err)
+		return
+	}
+	l.log.Info("relay address works again", "pool", l.pool.name, "address", a.Announce)
 }
 
 func (l *leg) candidates(n int) []*address {

@@ -84,7 +84,7 @@ func (l *lock) signal(signalled netip.AddrPort, from netip.Addr, now time.Time) 
 
 // reopen opens the window again if it is still needed.
 func (l *lock) reopen(now time.Time) {
-	if !l.source.IsValid() || !l.renewed.IsZero() {
+	if !l.source.IsValid() || !l.proven || !l.renewed.IsZero() {
 		l.until = now.Add(learnFor)
 	}
 }

@@ -271,6 +271,13 @@ func TestLock(t *testing.T) {
 			arrives{20 * ms, nat + ":61001", audio(1, 1), learned},
 			arrives{40 * ms, nat + ":61000", audio(1, 2), foreign},
 		}},
+		{"and a new window lets RTP in", []any{
+			natted,
+			arrives{0, nat + ":61000", header{}, learned},
+			arrives{30 * sec, nat + ":61001", audio(1, 1), foreign},
+			reopens{40 * sec},
+			arrives{40 * sec, nat + ":61001", audio(1, 2), learned},
+		}},
 		{"in the window, exactly what was signalled goes before another port", []any{
 			signals{0, nat + ":5004", nat},
 			arrives{0, nat + ":61000", audio(1, 1), learned},

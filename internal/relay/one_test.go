@@ -12,6 +12,13 @@ import (
 // on loopback too.
 func one(t *testing.T, p *port, now time.Time) {
 	t.Helper()
+	waits(t, p)
+	p.forward(p.session.worker, now)
+}
+
+// waits returns when a port has something to read.
+func waits(t *testing.T, p *port) {
+	t.Helper()
 	fds := [...]unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
 	for {
 		n, err := unix.Poll(fds[:], 5000)
@@ -21,7 +28,6 @@ func one(t *testing.T, p *port, now time.Time) {
 		if n != 1 || err != nil {
 			t.Fatalf("nothing came to the port: %v", err)
 		}
-		break
+		return
 	}
-	p.forward(p.session.worker, now)
 }

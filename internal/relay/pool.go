@@ -87,6 +87,7 @@ type address struct {
 	free []uint16 // even ports, a ring
 	head int
 	left int
+	dead bool // the last attempt to bind failed
 }
 
 func newAddress(a Address) *address {
@@ -208,6 +209,19 @@ func (a *address) listen(port uint16) (fds [2]int, err error) {
 		}
 	}
 	return fds, nil
+}
+
+// changed notes whether an attempt to bind worked, and tells whether that is news. That a port is taken says nothing
+// about the address.
+func (a *address) changed(err error) bool {
+	if errors.Is(err, ErrFull) {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	was := a.dead
+	a.dead = err != nil
+	return a.dead != was
 }
 
 // Usage is how full a pool is, in ports.

@@ -1,7 +1,9 @@
 package relay
 
 import (
+	"bytes"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -213,6 +215,31 @@ func TestAnAnnouncedAddressMayDifferFromTheBoundOne(t *testing.T) {
 	}
 	caller.send(netip.AddrPortFrom(ip("127.3.4.1"), to.Port()), packet(1, 1, "through the NAT"))
 	callee.expect(packet(1, 1, "through the NAT"), netip.AddrPortFrom(ip("127.3.4.1"), from.Port()))
+}
+
+func TestADeadAddressIsPassedOverAndTold(t *testing.T) {
+	var log bytes.Buffer
+	pools := poolAt("192.0.2.1", "127.3.6.1") // the first is no address of this machine
+	r, _ := start(t, Config{Pools: pools, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	for range 3 {
+		s, err := r.Open(Plan{Streams: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, _ := s.Local(Caller, 0); a.Addr() != ip("127.3.6.1") {
+			t.Errorf("%s", a)
+		}
+	}
+	if n := strings.Count(log.String(), "\n"); n != 1 || !strings.Contains(log.String(), "address=192.0.2.1") {
+		t.Errorf("%d lines: %s", n, log.String())
+	}
+	_, err := r.Open(Plan{Legs: [2]Leg{{Address: ip("192.0.2.1")}, {}}})
+	if err == nil || errors.Is(err, ErrFull) || !strings.HasPrefix(err.Error(), `relay pool "house": bind 192.0.2.1:`) {
+		t.Errorf("%v", err)
+	}
+	if n := portsUsed(t, r); n != 12 {
+		t.Errorf("%d ports in use", n)
+	}
 }
 
 func TestPortsOfOtherProgramsArePassedOver(t *testing.T) {

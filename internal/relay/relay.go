@@ -183,7 +183,7 @@ func (r *Relay) Open(plan Plan) (*Session, error) {
 				return nil, errors.New("there is no probe address")
 			}
 		}
-		s.legs[side] = leg.served(from)
+		s.legs[side] = leg.served(from, r.log)
 	}
 	err = s.Grow(max(1, plan.Streams))
 	if err == nil {

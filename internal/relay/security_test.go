@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"net/netip"
@@ -237,14 +238,15 @@ func TestWhatWaitedBeforeTheConnectionIsJudgedToo(t *testing.T) {
 	to, _ := s.Local(Caller, 0)
 	p := &s.streams[0].ends[Caller].rtp
 	caller.send(to, packet(1, 1, "audio"))
-	p.forward(s.worker, c.read())
+	one(t, p, c.read())
 	callee.receive()
 	stranger.send(to, packet(1, 2, "injected"))
+	waits(t, p)
 	r.tick()
 	if !p.connected {
 		t.Fatal("not connected")
 	}
-	p.forward(s.worker, c.read())
+	one(t, p, c.read())
 	callee.empty()
 	if r.count(dropStranger) != 1 {
 		t.Error("it was not counted")
@@ -262,10 +264,10 @@ func TestAnAgentThatIsNotListening(t *testing.T) {
 	round := func(n uint16) {
 		t.Helper()
 		callee.send(toCallee, packet(2, n, "audio"))
-		e[Callee].rtp.forward(s.worker, c.read())
+		one(t, &e[Callee].rtp, c.read())
 	}
 	caller.send(toCaller, packet(1, 1, "audio"))
-	e[Caller].rtp.forward(s.worker, c.read())
+	one(t, &e[Caller].rtp, c.read())
 	r.tick()
 	if !e[Caller].rtp.connected {
 		t.Fatal("not connected")
@@ -280,15 +282,17 @@ func TestAnAgentThatIsNotListening(t *testing.T) {
 	}
 	defer caller.conn.Close()
 	round(3)
-	caller.expect(packet(2, 3, "audio"), toCaller)
-	caller.send(toCaller, packet(9, 1, "new"))
-	e[Caller].rtp.forward(s.worker, c.read())
-	for {
-		b, _ := callee.receive()
-		if b[11] == 9 {
-			break
-		}
+	for b, _ := caller.receive(); !bytes.Equal(b, packet(2, 3, "audio")); {
+		b, _ = caller.receive()
 	}
+	caller.send(toCaller, packet(9, 1, "new"))
+	before := r.count(forwardedPackets)
+	until(t, func() bool {
+		e[Caller].rtp.forward(s.worker, c.read())
+		return r.count(forwardedPackets) > before
+	})
+	callee.expect(packet(1, 1, "audio"), toCallee)
+	callee.expect(packet(9, 1, "new"), toCallee)
 }
 
 // What strangers send takes nothing of what an agent may send.
@@ -300,10 +304,10 @@ func TestAFloodOfStrangersIsNotTheAgents(t *testing.T) {
 	p := &s.streams[0].ends[Caller].rtp
 	for range maxRate + 1 {
 		stranger.send(to, packet(1, 1, "flood"))
-		p.forward(s.worker, c.read())
+		one(t, p, c.read())
 	}
 	caller.send(to, packet(1, 1, "audio"))
-	p.forward(s.worker, c.read())
+	one(t, p, c.read())
 	callee.receive()
 }
 

@@ -125,7 +125,7 @@ func (l *leg) find(r *Relay, poolName string, was Leg) error {
 	if p != nil {
 		for _, a := range p.addresses {
 			if a.Announce == was.Address {
-				*l = leg{Leg: was, pool: p, at: a}
+				*l = leg{Leg: was, pool: p, at: a, log: r.log}
 				return nil
 			}
 		}

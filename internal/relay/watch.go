@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"log/slog"
 	"time"
 )
 
@@ -67,13 +68,33 @@ func (s *Session) Hold(held bool) {
 func (r *Relay) watch(ctx context.Context) {
 	ticker := time.NewTicker(r.every)
 	defer ticker.Stop()
+	minute := time.NewTicker(time.Minute)
+	defer minute.Stop()
+	var before [numCounters]uint64
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 			r.tick()
+		case <-minute.C:
+			r.summarise(ctx, &before)
 		}
+	}
+}
+
+// summarise says once a minute what was not forwarded: a flood is one line.
+func (r *Relay) summarise(ctx context.Context, before *[numCounters]uint64) {
+	var attrs []slog.Attr
+	for c := dropStranger; c < numCounters; c++ {
+		now := r.count(c)
+		if n := now - before[c]; n > 0 {
+			attrs = append(attrs, slog.Uint64(counterNames[c][1], n))
+		}
+		before[c] = now
+	}
+	if len(attrs) > 0 {
+		r.log.LogAttrs(ctx, slog.LevelWarn, "relay: packets not forwarded in the last minute", attrs...)
 	}
 }
 
