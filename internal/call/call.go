@@ -136,6 +136,10 @@ func (c *Call) Answered(m *sip.Message, number account.Number, flow transport.Fl
 	} else if list := agreed(m.Body); list != "" {
 		leg.early = list
 	}
+	if len(m.Body) == 0 { // the answer came in a 183, perhaps long ago
+		leg.media.heard(CallerSide)
+		leg.media.heard(CalleeSide)
+	}
 	c.speakOf(leg)
 	c.table.calls.know(c)
 	c.probe.from = c.table.shard.Now().Add(ackWait)

@@ -376,6 +376,14 @@ func (c *Call) silent() {
 	})
 }
 
+// heard gives a side whose media was not learned yet another window: its agent is there, and may begin to send only now.
+// One that starts late behind a NAT would else stay shut out until the next offer.
+func (m *Media) heard(s Side) {
+	if m != nil && m.session != nil && !m.closed {
+		m.session.Reopen(relay.Side(s))
+	}
+}
+
 // flowed tells that RTP has come through the relay.
 func (m *Media) flowed() bool {
 	for n := range m.count {

@@ -121,6 +121,7 @@ func (i *inquiry) settle() {
 	switch {
 	case i.alive:
 		leg.alive, leg.missed = now, nil
+		c.up.media.heard(i.side)
 		leg.stranger = transport.Flow{}
 		if i.own {
 			leg.stranger = i.other
