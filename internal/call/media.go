@@ -57,15 +57,29 @@ func (c *Call) Branch(in, out transport.Flow) *Media {
 		if a, err := netip.ParseAddrPort(cs.Announced(f)); err == nil {
 			at = a.Addr() // where the agent reaches us, it can send media to
 		}
-		at = at.Unmap()
-		m.plan.Legs[side].IPv6 = at.Is6()
-		if slices.Contains(cs.RelayAddresses, at) {
-			m.plan.Legs[side].Address = at
+		address, ok := relayAddress(cs.RelayAddresses, at.Unmap())
+		if !ok {
+			c.Record.Media = "direct: the relay has no address that an agent at " + f.Remote.Addr().String() + " could reach"
+			return nil
 		}
+		m.plan.Legs[side].Address, m.plan.Legs[side].IPv6 = address, address.Is6()
 	}
 	c.media = append(c.media, m)
 	c.Record.Media = "relayed: direct is not proven"
 	return m
+}
+
+// relayAddress is the relay's address for an agent that reaches us at at: that one itself, else another of its family. Loopback
+// is for this machine alone.
+func relayAddress(all []netip.Addr, at netip.Addr) (netip.Addr, bool) {
+	if slices.Contains(all, at) {
+		return at, true
+	}
+	i := slices.IndexFunc(all, func(a netip.Addr) bool { return a.Is6() == at.Is6() && a.IsLoopback() == at.IsLoopback() })
+	if i < 0 {
+		return netip.Addr{}, false
+	}
+	return all[i], true
 }
 
 // Pass takes a message of one side and gives the body that the other side gets instead; nil: what came.

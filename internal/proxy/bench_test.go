@@ -114,7 +114,13 @@ func (b *bench) start() {
 			b.Fatal(err)
 		}
 	}
-	b.calls = call.New(call.Config{Recorder: b.recorder, Flow: flow, Logger: log, Relay: b.relay,
+	var relayed []netip.Addr
+	if b.relayed != nil {
+		for _, a := range b.relayed.Addresses {
+			relayed = append(relayed, a.Announce)
+		}
+	}
+	b.calls = call.New(call.Config{Recorder: b.recorder, Flow: flow, Logger: log, Relay: b.relay, RelayAddresses: relayed,
 		Announced: func(f transport.Flow) string { return announced(f).String() }})
 	b.proxy = New(Config{
 		Names: names, Realm: "liaison", Directory: b.directory, Registrar: b.registrar, Calls: b.calls, Announced: announced,

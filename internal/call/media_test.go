@@ -1,7 +1,9 @@
 package call
 
 import (
+	"net/netip"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -30,6 +32,25 @@ func TestSilenceOfMostCallsIsOurOutage(t *testing.T) {
 		}
 		if got := cs.mostAreSilent(now); got != row.ours {
 			t.Errorf("%s: ours %t", row.name, got)
+		}
+	}
+}
+
+func TestARelayAddressIsOneThatTheAgentCanReach(t *testing.T) {
+	for _, row := range []struct{ name, all, at, want string }{
+		{"the one that the agent uses", "192.0.2.1 10.0.0.1 127.0.0.1", "10.0.0.1", "10.0.0.1"},
+		{"another of the family where that is not the relay's", "192.0.2.1 127.0.0.1", "10.0.0.9", "192.0.2.1"},
+		{"never loopback for others", "127.0.0.1", "10.0.0.9", ""},
+		{"never another for loopback", "192.0.2.1", "127.0.0.1", ""},
+		{"not of the other family", "192.0.2.1 2001:db8::1", "2001:db8::9", "2001:db8::1"},
+	} {
+		var all []netip.Addr
+		for _, a := range strings.Fields(row.all) {
+			all = append(all, netip.MustParseAddr(a))
+		}
+		got, ok := relayAddress(all, netip.MustParseAddr(row.at))
+		if ok != (row.want != "") || ok && got.String() != row.want {
+			t.Errorf("%s: %v %t", row.name, got, ok)
 		}
 	}
 }
